@@ -1,0 +1,112 @@
+//! Quantities with their units in the type. All arithmetic saturates: a wait that does not fit in
+//! 64 bits of microseconds (584,000 years) is as good as the longest one that does.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+
+/// A span of time in whole microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(pub u64);
+
+impl Micros {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+
+    /// `n` milliseconds.
+    pub const fn from_millis(n: u64) -> Self {
+        Self(n.saturating_mul(1_000))
+    }
+
+    /// `n` seconds.
+    pub const fn from_secs(n: u64) -> Self {
+        Self(n.saturating_mul(1_000_000))
+    }
+
+    /// The whole milliseconds in this span, the rest dropped.
+    pub const fn whole_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// The seconds in this span, a started second counted as a whole one, so that a client that
+    /// is told to wait this long never comes back early.
+    pub const fn secs_rounded_up(self) -> u64 {
+        self.0.div_ceil(1_000_000)
+    }
+
+    /// This span `factor` times, at most `Micros(u64::MAX)`.
+    pub const fn saturating_mul(self, factor: u64) -> Self {
+        Self(self.0.saturating_mul(factor))
+    }
+}
+
+impl Add for Micros {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for Micros {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Display for Micros {
+    /// The largest unit that divides the span: `250us`, `50ms`, `1s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            us if us % 1_000_000 == 0 => write!(f, "{}s", us / 1_000_000),
+            us if us % 1_000 == 0 => write!(f, "{}ms", us / 1_000),
+            us => write!(f, "{us}us"),
+        }
+    }
+}
+
+/// A point in time, in microseconds since an origin that all workers of one process share.
+/// Never compared with Redis's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(pub u64);
+
+impl Instant {
+    /// How long ago `earlier` was; zero when it lies ahead.
+    pub const fn since(self, earlier: Self) -> Micros {
+        Micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Micros> for Instant {
+    type Output = Self;
+    fn add(self, span: Micros) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        assert_eq!(Micros(1) - Micros(2), Micros::ZERO);
+        assert_eq!(Micros(u64::MAX) + Micros(1), Micros(u64::MAX));
+        assert_eq!(Micros::from_secs(u64::MAX), Micros(u64::MAX));
+        assert_eq!(Instant(5).since(Instant(9)), Micros::ZERO);
+    }
+
+    #[test]
+    fn seconds_round_up_so_that_nobody_comes_back_early() {
+        assert_eq!(Micros(0).secs_rounded_up(), 0);
+        assert_eq!(Micros(1).secs_rounded_up(), 1);
+        assert_eq!(Micros(1_000_000).secs_rounded_up(), 1);
+        assert_eq!(Micros(1_000_001).secs_rounded_up(), 2);
+    }
+
+    #[test]
+    fn display_picks_the_largest_exact_unit() {
+        assert_eq!(Micros(250).to_string(), "250us");
+        assert_eq!(Micros(50_000).to_string(), "50ms");
+        assert_eq!(Micros(60_000_000).to_string(), "60s");
+    }
+}
