@@ -18,4 +18,5 @@
 pub mod config;
 pub mod limit;
 pub mod matching;
+pub mod resp;
 pub mod units;
