@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod bridge;
 pub mod config;
 pub mod limit;
 pub mod matching;
