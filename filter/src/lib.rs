@@ -15,7 +15,9 @@
     )
 )]
 
+pub mod breaker;
 pub mod config;
 pub mod limit;
 pub mod matching;
+pub mod random;
 pub mod units;
