@@ -87,7 +87,7 @@ impl<C: SharedCell> Breaker<C> {
     /// is then at most one turn old.
     pub fn refresh(&mut self) {
         if let Self::On(shared) = self {
-            shared.seen = shared.load().0;
+            shared.refresh();
         }
     }
 
@@ -148,44 +148,34 @@ impl<C: SharedCell> Breaker<C> {
 
 impl<C: SharedCell> SharedBreaker<C> {
     /// Runs `change` on the shared record until no other worker came between. An unchanged record
-    /// is not written, so calls to a healthy Redis cost one load each.
+    /// is not written, so calls to a healthy Redis cost one load each. A record that is missing or
+    /// unreadable is replaced by the one this worker saw last, so that even then the breaker goes
+    /// on from a state it was in.
     fn update<T>(&mut self, change: impl Fn(&mut Record) -> T) -> Result<T, Contended> {
         for _ in 0..MAX_CAS_ATTEMPTS {
-            let (before, stored_as) = self.load();
-            let mut after = before.clone();
+            let (stored, cas) = self.load();
+            let mut after = stored.clone().unwrap_or_else(|| self.seen.clone());
             let value = change(&mut after);
-            let unchanged = stored_as.is_some_and(|stored| stored.readable) && after == before;
-            let cas = stored_as.map_or(0, |stored| stored.cas);
+            let unchanged = stored.is_some_and(|stored| stored == after);
             if unchanged || self.cell.store(&after.encode(), cas) {
                 self.seen = after;
                 return Ok(value);
             }
         }
-        self.seen = self.load().0;
+        self.refresh();
         Err(Contended)
     }
 
-    /// The shared record. One that is missing or unreadable is replaced by the one this worker saw
-    /// last, so that even then the breaker goes on from a state it was in.
-    fn load(&mut self) -> (Record, Option<Stored>) {
-        let Some((bytes, cas)) = self.cell.load() else {
-            return (self.seen.clone(), None);
-        };
-        match Record::decode(&bytes, &self.settings) {
-            Ok(record) => (
-                record,
-                Some(Stored {
-                    cas,
-                    readable: true,
-                }),
-            ),
-            Err(_) => (
-                self.seen.clone(),
-                Some(Stored {
-                    cas,
-                    readable: false,
-                }),
-            ),
+    /// The shared record, if it is there and readable, and the version to replace.
+    fn load(&mut self) -> (Option<Record>, u32) {
+        self.cell.load().map_or((None, 0), |(bytes, cas)| {
+            (Record::decode(&bytes, &self.settings).ok(), cas)
+        })
+    }
+
+    fn refresh(&mut self) {
+        if let (Some(record), _) = self.load() {
+            self.seen = record;
         }
     }
 
@@ -195,10 +185,4 @@ impl<C: SharedCell> SharedBreaker<C> {
             random: self.random.next_u64(),
         }
     }
-}
-
-#[derive(Clone, Copy)]
-struct Stored {
-    cas: u32,
-    readable: bool,
 }

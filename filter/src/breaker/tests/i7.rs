@@ -49,7 +49,7 @@ enum Step {
     Advance {
         millis: u64,
     },
-    StepClock {
+    JumpClock {
         forward: bool,
         secs: u64,
     },
@@ -83,7 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(|probe| Step::LoseProbe { probe }),
         1 => index().prop_map(|worker| Step::Restart { worker }),
         5 => (0u64..400).prop_map(|millis| Step::Advance { millis }),
-        1 => (any::<bool>(), 1u64..7_200).prop_map(|(forward, secs)| Step::StepClock { forward, secs }),
+        1 => (any::<bool>(), 1u64..7_200).prop_map(|(forward, secs)| Step::JumpClock { forward, secs }),
         2 => (1usize..12).prop_map(|stores| Step::Intrude { stores }),
     ]
 }
@@ -310,11 +310,11 @@ impl Process {
                 self.workers[index] = Breaker::on(settings(), self.cell.clone(), 99);
             }
             Step::Advance { millis } => self.advance(Micros::from_millis(millis)),
-            Step::StepClock {
+            Step::JumpClock {
                 forward: true,
                 secs,
             } => self.advance(Micros::from_secs(secs)),
-            Step::StepClock {
+            Step::JumpClock {
                 forward: false,
                 secs,
             } => {
