@@ -15,9 +15,11 @@
     )
 )]
 
+pub mod breaker;
 pub mod bridge;
 pub mod config;
 pub mod limit;
 pub mod matching;
+pub mod random;
 pub mod resp;
 pub mod units;
