@@ -95,4 +95,6 @@ impl Config {
 }
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod tests;
