@@ -6,7 +6,7 @@ use super::Cause;
 use crate::units::Micros;
 
 /// Where a breaker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Calls pass.
     Closed,

@@ -34,6 +34,22 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// Every class.
+    pub const ALL: [Self; 12] = [
+        Self::Oom,
+        Self::Readonly,
+        Self::Loading,
+        Self::Busy,
+        Self::Misconf,
+        Self::Auth,
+        Self::Cluster,
+        Self::MaxClients,
+        Self::Noscript,
+        Self::Wrongtype,
+        Self::Unreachable,
+        Self::Other,
+    ];
+
     /// The class of an error reply, given without its `-` and CR LF.
     ///
     /// The first word decides, in the case Redis writes it; scripts append text of their own to
