@@ -99,15 +99,12 @@ class Tool:
     def __init__(self, commands, name):
         self.commands, self.name = commands, name
 
-    def find(self):
-        raise NotImplementedError
-
-    def install(self, scratch):
-        raise NotImplementedError
-
 
 class Pinned(Tool):
-    """A binary of exactly one version, kept as .tools/<stem>-<version>/<binary>."""
+    """A binary of one exact version, kept as .tools/<stem>-<version>/<binary>.
+
+    `fetch` puts the binary into an empty folder or raises Failure.
+    """
 
     stem = binary = ""
 
@@ -132,9 +129,6 @@ class Pinned(Tool):
         shutil.rmtree(self.final.parent, ignore_errors=True)
         os.rename(stage, self.final.parent)
         return self.final
-
-    def fetch(self, stage):
-        raise NotImplementedError
 
 
 class Envoy(Pinned):
@@ -280,7 +274,7 @@ def read_versions():
 
 
 class Progress:
-    """A line when a tool starts and one when it ends; on a terminal also a live one of what runs."""
+    """A line when a tool starts and one when it ends; on a terminal a live one in between."""
 
     def __init__(self):
         self._lock = threading.Lock()
