@@ -101,10 +101,7 @@ class Tool:
 
 
 class Pinned(Tool):
-    """A binary of one exact version, kept as .tools/<stem>-<version>/<binary>.
-
-    `fetch` puts the binary into an empty folder or raises Failure.
-    """
+    """A binary of one exact version, .tools/<stem>-<version>/<binary>; `fetch` gets it."""
 
     stem = binary = ""
 
@@ -224,9 +221,7 @@ class WasmTarget(Tool):
         if not shutil.which("rustup"):
             return None
         query = ["rustup", "target", "list", "--installed"]
-        listed = subprocess.run(
-            query, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
-        )
+        listed = subprocess.run(query, cwd=str(ROOT), stdout=subprocess.PIPE, check=False)
         return self.target if self.target in listed.stdout.decode().split() else None
 
     def install(self, scratch):
