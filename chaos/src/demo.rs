@@ -28,7 +28,10 @@ pub async fn run(dir: PathBuf) -> Result<()> {
         () = &mut end => return Ok(()),
     };
     let envoy = &stack.envoys()[0];
-    println!("Envoy with VelocityGate is up; logs are in {}. Try:\n", dir.display());
+    println!(
+        "Envoy with VelocityGate is up; logs are in {}. Try:\n",
+        dir.display()
+    );
     println!("{}", commands(&envoy.front_url(), &envoy.metrics_url()));
     println!("\nCtrl-C stops everything.");
     end.await;

@@ -65,10 +65,15 @@ impl Tools {
     /// As [`Tools::find`].
     pub fn at(root: &Path) -> Result<Self, ToolsError> {
         let path = root.join(ENV_FILE);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| ToolsError::Unreadable { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| ToolsError::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
         let named = parse(&text).map_err(|line| ToolsError::Malformed { path, line })?;
-        Ok(Self { root: root.to_owned(), named })
+        Ok(Self {
+            root: root.to_owned(),
+            named,
+        })
     }
 
     /// The newest supported Envoy.
@@ -105,11 +110,18 @@ impl Tools {
 
     fn program(&self, key: &'static str) -> Result<PathBuf, ToolsError> {
         let Some(path) = self.named.get(key) else {
-            return Err(ToolsError::Unnamed { path: self.root.join(ENV_FILE), key });
+            return Err(ToolsError::Unnamed {
+                path: self.root.join(ENV_FILE),
+                key,
+            });
         };
         // An absolute path stays as it is when joined.
         let path = self.root.join(path);
-        if path.is_file() { Ok(path) } else { Err(ToolsError::Missing { key, path }) }
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(ToolsError::Missing { key, path })
+        }
     }
 }
 
@@ -165,8 +177,14 @@ mod tests {
         let without_file = repository_with(None);
         let messages = [
             Tools::at(without_file.path()).unwrap_err().to_string(),
-            Tools::at(repository_with(Some("ENVOY\n")).path()).unwrap_err().to_string(),
-            Tools::at(repository_with(Some("")).path()).unwrap().redis().unwrap_err().to_string(),
+            Tools::at(repository_with(Some("ENVOY\n")).path())
+                .unwrap_err()
+                .to_string(),
+            Tools::at(repository_with(Some("")).path())
+                .unwrap()
+                .redis()
+                .unwrap_err()
+                .to_string(),
             Tools::at(repository_with(Some("REDIS=.tools/gone")).path())
                 .unwrap()
                 .redis()

@@ -33,10 +33,16 @@ impl Flapping {
     /// Takes the way down, then toggles every `every`.
     pub(super) async fn start(toxiproxy: Toxiproxy, every: Duration) -> Result<Self> {
         toxiproxy.set_enabled(REDIS_PROXY, false).await?;
-        let first = Toggle { at: std::time::Instant::now(), up: false };
+        let first = Toggle {
+            at: std::time::Instant::now(),
+            up: false,
+        };
         let (end, ended) = watch::channel(false);
         let task = tokio::spawn(toggle(toxiproxy, every, first, ended));
-        Ok(Self { end, task: Some(task) })
+        Ok(Self {
+            end,
+            task: Some(task),
+        })
     }
 
     /// Ends it and gives its toggles, or the error that ended it before.
@@ -77,7 +83,10 @@ async fn toggle(
         up = !up;
         toxiproxy.set_enabled(REDIS_PROXY, up).await?;
         if toggles.len() < MAX_TOGGLES {
-            toggles.push(Toggle { at: std::time::Instant::now(), up });
+            toggles.push(Toggle {
+                at: std::time::Instant::now(),
+                up,
+            });
         }
     }
 }

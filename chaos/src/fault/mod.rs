@@ -91,11 +91,21 @@ impl Fault {
     /// When Toxiproxy or Redis does not do as told; then heal with [`heal_all`].
     pub async fn apply(&self, stack: &Stack) -> Result<Applied> {
         let (toxiproxy, redis) = (stack.toxiproxy(), stack.redis());
-        let mut applied = Applied { toxics: Vec::new(), flapping: None };
+        let mut applied = Applied {
+            toxics: Vec::new(),
+            flapping: None,
+        };
         match *self {
             Self::ProxyDown => toxiproxy.set_enabled(REDIS_PROXY, false).await?,
-            Self::Latency { latency_ms, jitter_ms, direction } => {
-                let toxic = Toxic::Latency { latency: latency_ms, jitter: jitter_ms };
+            Self::Latency {
+                latency_ms,
+                jitter_ms,
+                direction,
+            } => {
+                let toxic = Toxic::Latency {
+                    latency: latency_ms,
+                    jitter: jitter_ms,
+                };
                 applied.toxics = poison(toxiproxy, toxic, direction).await?;
             }
             Self::Bandwidth { rate_kb, direction } => {
@@ -165,10 +175,14 @@ mod tests {
 
     #[test]
     fn a_scenario_file_names_faults_in_kebab_case_and_nothing_unknown() {
-        let latency = json!({ "kind": "latency", "latency_ms": 2000, "jitter_ms": 100, "direction": "both" });
+        let latency =
+            json!({ "kind": "latency", "latency_ms": 2000, "jitter_ms": 100, "direction": "both" });
         let fault: Fault = serde_json::from_value(latency).unwrap();
-        let expected =
-            Fault::Latency { latency_ms: 2000, jitter_ms: 100, direction: Direction::Both };
+        let expected = Fault::Latency {
+            latency_ms: 2000,
+            jitter_ms: 100,
+            direction: Direction::Both,
+        };
         assert_eq!(fault, expected);
         assert!(serde_json::from_value::<Fault>(json!({ "kind": "proxy-down" })).is_ok());
         let typo = json!({ "kind": "flap", "every_ms": 100, "evry": 1 });

@@ -82,7 +82,10 @@ impl Toxiproxy {
     /// When no HTTP client can be made.
     pub fn new(api: SocketAddr) -> Result<Self> {
         let http = Client::builder().timeout(CALL).no_proxy().build()?;
-        Ok(Self { base: format!("http://{api}"), http })
+        Ok(Self {
+            base: format!("http://{api}"),
+            http,
+        })
     }
 
     /// Its version; the cheapest proof that it is there.
@@ -90,7 +93,11 @@ impl Toxiproxy {
     /// # Errors
     /// When it does not answer within 3 s or refuses, as for every call below.
     pub async fn version(&self) -> Result<String> {
-        Ok(self.call(Method::GET, "/version", None).await?.text().await?)
+        Ok(self
+            .call(Method::GET, "/version", None)
+            .await?
+            .text()
+            .await?)
     }
 
     /// Creates a proxy; it is enabled.
@@ -103,13 +110,27 @@ impl Toxiproxy {
         Ok(())
     }
 
+    /// Every proxy by name, as Toxiproxy reports it.
+    ///
+    /// # Errors
+    /// When Toxiproxy does not answer within 3 s.
+    pub async fn proxies(&self) -> Result<Value> {
+        Ok(self
+            .call(Method::GET, "/proxies", None)
+            .await?
+            .json()
+            .await?)
+    }
+
     /// Lets a proxy work, or closes its listener and all its connections.
     ///
     /// # Errors
     /// When there is no such proxy, or its state afterwards is another.
     pub async fn set_enabled(&self, proxy: &str, enabled: bool) -> Result<()> {
         let path = format!("/proxies/{proxy}");
-        let answer = self.call(Method::PATCH, &path, Some(json!({ "enabled": enabled }))).await?;
+        let answer = self
+            .call(Method::PATCH, &path, Some(json!({ "enabled": enabled })))
+            .await?;
         let now: Value = answer.json().await?;
         if now["enabled"] != enabled {
             bail!("proxy {proxy} should have enabled = {enabled}, is {now}");
@@ -124,18 +145,29 @@ impl Toxiproxy {
     /// When it is refused, or reads back other than it was asked for: Toxiproxy ignores
     /// attributes that it does not know, so a toxic can be created that does nothing.
     pub async fn add(&self, proxy: &str, toxic: Toxic, stream: Stream) -> Result<Value> {
-        if let Toxic::Slicer { average_size: 0, .. } = toxic {
+        if let Toxic::Slicer {
+            average_size: 0, ..
+        } = toxic
+        {
             bail!("a slicer of average size 0 would kill Toxiproxy");
         }
         let mut wanted = serde_json::to_value(toxic)?;
-        let name = format!("{}_{}", wanted["type"].as_str().unwrap_or_default(), name_of(stream));
+        let name = format!(
+            "{}_{}",
+            wanted["type"].as_str().unwrap_or_default(),
+            name_of(stream)
+        );
         wanted["name"] = json!(name);
         wanted["stream"] = json!(stream);
         wanted["toxicity"] = json!(1.0);
         let toxics = format!("/proxies/{proxy}/toxics");
-        self.call(Method::POST, &toxics, Some(wanted.clone())).await?;
-        let there: Value =
-            self.call(Method::GET, &format!("{toxics}/{name}"), None).await?.json().await?;
+        self.call(Method::POST, &toxics, Some(wanted.clone()))
+            .await?;
+        let there: Value = self
+            .call(Method::GET, &format!("{toxics}/{name}"), None)
+            .await?
+            .json()
+            .await?;
         if !same(&wanted, &there) {
             bail!("toxic asked for: {wanted}; toxic made: {there}");
         }
@@ -161,14 +193,22 @@ impl Toxiproxy {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Response> {
-        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{}{path}", self.base));
         if let Some(body) = &body {
             request = request.json(body);
         }
-        let answer = request.send().await.with_context(|| format!("Toxiproxy: {method} {path}"))?;
+        let answer = request
+            .send()
+            .await
+            .with_context(|| format!("Toxiproxy: {method} {path}"))?;
         match answer.status() {
             StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(answer),
-            status => bail!("Toxiproxy: {method} {path}: {status}: {}", answer.text().await?),
+            status => bail!(
+                "Toxiproxy: {method} {path}: {status}: {}",
+                answer.text().await?
+            ),
         }
     }
 }
@@ -207,8 +247,15 @@ mod tests {
     #[tokio::test]
     async fn a_slicer_that_would_kill_toxiproxy_is_refused_before_any_call() {
         let nobody = Toxiproxy::new(SocketAddr::from(([127, 0, 0, 1], 1))).unwrap();
-        let toxic = Toxic::Slicer { average_size: 0, size_variation: 0, delay: 0 };
-        let refusal = nobody.add("redis", toxic, Stream::Upstream).await.unwrap_err();
+        let toxic = Toxic::Slicer {
+            average_size: 0,
+            size_variation: 0,
+            delay: 0,
+        };
+        let refusal = nobody
+            .add("redis", toxic, Stream::Upstream)
+            .await
+            .unwrap_err();
         assert!(refusal.to_string().contains("slicer"), "{refusal}");
     }
 }

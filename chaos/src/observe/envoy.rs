@@ -73,7 +73,13 @@ impl EnvoySample {
     /// When it does not answer, or not in Prometheus's text format.
     pub async fn take(http: &reqwest::Client, envoy: &Envoy) -> Result<Self> {
         let url = format!("{}/stats/prometheus", envoy.metrics_url());
-        let text = http.get(&url).send().await?.error_for_status()?.text().await?;
+        let text = http
+            .get(&url)
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await?;
         Self::parse(&text).with_context(|| format!("in the answer of {url}"))
     }
 

@@ -31,7 +31,9 @@ impl ProcessSample {
         let (_, rest) = stat.rsplit_once(") ").context("no command")?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let field = |number: usize| -> Result<u64> {
-            let text = fields.get(number - 3).with_context(|| format!("no field {number}"))?;
+            let text = fields
+                .get(number - 3)
+                .with_context(|| format!("no field {number}"))?;
             Ok(text.parse()?)
         };
         Ok(Self {
@@ -47,7 +49,9 @@ fn per_second() -> Result<f64> {
 }
 
 fn page_bytes() -> Result<u64> {
-    Ok(u64::try_from(sysconf(SysconfVar::PAGE_SIZE)?.context("no page size")?)?)
+    Ok(u64::try_from(
+        sysconf(SysconfVar::PAGE_SIZE)?.context("no page size")?,
+    )?)
 }
 
 #[cfg(test)]
@@ -58,7 +62,11 @@ mod tests {
     fn a_command_with_brackets_does_not_shift_the_fields() {
         let stat = "7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 150 50 0 0 20 0 9 0 5 4096 3 0";
         let sample = ProcessSample::parse(stat, 100.0, 4096).unwrap();
-        let expected = ProcessSample { cpu_seconds: 2.0, rss_bytes: 3 * 4096, threads: 9 };
+        let expected = ProcessSample {
+            cpu_seconds: 2.0,
+            rss_bytes: 3 * 4096,
+            threads: 9,
+        };
         assert_eq!(sample, expected);
     }
 

@@ -36,10 +36,14 @@ impl RedisSample {
     }
 
     fn parse(info: &str) -> Result<Self> {
-        let fields: BTreeMap<&str, &str> =
-            info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
+        let fields: BTreeMap<&str, &str> = info
+            .lines()
+            .filter_map(|line| line.trim_end().split_once(':'))
+            .collect();
         let number = |name: &str| -> Result<u64> {
-            let text = fields.get(name).with_context(|| format!("INFO has no {name}"))?;
+            let text = fields
+                .get(name)
+                .with_context(|| format!("INFO has no {name}"))?;
             text.parse().with_context(|| format!("INFO {name}"))
         };
         let calls = |command: &str| -> u64 {
@@ -70,12 +74,18 @@ mod tests {
     fn a_command_never_called_counts_zero() {
         let sample = RedisSample::parse(INFO).unwrap();
         assert_eq!((sample.evalsha_calls, sample.eval_calls), (5, 0));
-        assert_eq!((sample.commands, sample.used_memory, sample.connections), (9, 1000, 3));
+        assert_eq!(
+            (sample.commands, sample.used_memory, sample.connections),
+            (9, 1000, 3)
+        );
     }
 
     #[test]
     fn a_missing_field_is_named() {
         let error = RedisSample::parse("used_memory:1\r\n").unwrap_err();
-        assert!(error.to_string().contains("total_commands_processed"), "{error}");
+        assert!(
+            error.to_string().contains("total_commands_processed"),
+            "{error}"
+        );
     }
 }

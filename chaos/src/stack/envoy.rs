@@ -45,9 +45,14 @@ impl Envoy {
             .args(["--disable-hot-restart", "--log-level", "info"])
             .stdout(dir.join(format!("{name}.access.log")))
             .spawn()?;
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(1)).no_proxy().build()?;
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(1))
+            .no_proxy()
+            .build()?;
         let url = format!("http://{}/ready", ports.admin);
-        process.ready(START, async || is_live(&http, &url).await).await?;
+        process
+            .ready(START, async || is_live(&http, &url).await)
+            .await?;
         Ok(Self { ports, process })
     }
 
@@ -83,6 +88,8 @@ impl Envoy {
 }
 
 async fn is_live(http: &reqwest::Client, url: &str) -> bool {
-    let Ok(answer) = http.get(url).send().await else { return false };
+    let Ok(answer) = http.get(url).send().await else {
+        return false;
+    };
     answer.text().await.is_ok_and(|text| text.trim() == "LIVE")
 }

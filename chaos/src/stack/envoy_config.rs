@@ -68,13 +68,19 @@ fn adapt_text(yaml: &str, settings: &Settings<'_>) -> Result<Value> {
 }
 
 fn set_addresses(tree: &mut Value, settings: &Settings<'_>) -> Result<()> {
-    let Ports { front, metrics, admin } = settings.ports;
+    let Ports {
+        front,
+        metrics,
+        admin,
+    } = settings.ports;
     set_address(at(tree, "/admin")?, admin)?;
     set_address(named(tree, LISTENERS, "front")?, front)?;
     set_address(named(tree, LISTENERS, "metrics")?, metrics)?;
-    for (name, address) in
-        [("admin", admin), ("redis", settings.store), ("upstream", settings.upstream)]
-    {
+    for (name, address) in [
+        ("admin", admin),
+        ("redis", settings.store),
+        ("upstream", settings.upstream),
+    ] {
         let cluster = named(tree, CLUSTERS, name)?;
         cluster["type"] = json!("STATIC");
         let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
@@ -84,13 +90,22 @@ fn set_addresses(tree: &mut Value, settings: &Settings<'_>) -> Result<()> {
 }
 
 fn set_module(tree: &mut Value, module: &Path, patch: &Value) -> Result<()> {
-    ensure!(module.is_file(), "no module at {}; run `make wasm`", module.display());
+    ensure!(
+        module.is_file(),
+        "no module at {}; run `make wasm`",
+        module.display()
+    );
     let code = "/typed_config/config/vm_config/code/local/filename";
     *at(http_filter(tree)?, code)? = json!(module);
     let bridge = named(tree, LISTENERS, "velocitygate_redis")?;
     *at(network_filter(bridge, NETWORK_WASM)?, code)? = json!(module);
-    let configuration = at(http_filter(tree)?, "/typed_config/config/configuration/value")?;
-    let text = configuration.as_str().context("the plugin's configuration is no string")?;
+    let configuration = at(
+        http_filter(tree)?,
+        "/typed_config/config/configuration/value",
+    )?;
+    let text = configuration
+        .as_str()
+        .context("the plugin's configuration is no string")?;
     let mut plugin: Value = serde_json::from_str(text).context("the plugin's configuration")?;
     merge(&mut plugin, patch);
     *configuration = json!(plugin.to_string());
@@ -149,7 +164,10 @@ pub fn http_filter(tree: &mut Value) -> Result<&mut Value> {
 /// # Errors
 /// When there is none.
 pub fn connection_manager(tree: &mut Value) -> Result<&mut Value> {
-    at(network_filter(named(tree, LISTENERS, "front")?, HCM)?, "/typed_config")
+    at(
+        network_filter(named(tree, LISTENERS, "front")?, HCM)?,
+        "/typed_config",
+    )
 }
 
 /// The `redis_proxy` settings behind the bridge.
@@ -173,11 +191,14 @@ fn set_address(owner: &mut Value, address: SocketAddr) -> Result<()> {
 }
 
 fn at<'a>(tree: &'a mut Value, pointer: &str) -> Result<&'a mut Value> {
-    tree.pointer_mut(pointer).with_context(|| format!("found no {pointer}"))
+    tree.pointer_mut(pointer)
+        .with_context(|| format!("found no {pointer}"))
 }
 
 fn named<'a>(tree: &'a mut Value, list: &str, name: &str) -> Result<&'a mut Value> {
-    let items = at(tree, list)?.as_array_mut().with_context(|| format!("{list} is no list"))?;
+    let items = at(tree, list)?
+        .as_array_mut()
+        .with_context(|| format!("{list} is no list"))?;
     items
         .iter_mut()
         .find(|item| item["name"] == name)

@@ -31,7 +31,7 @@ pub use envoy::{Envoy, Ports};
 pub use envoy_config::Wiring;
 pub use process::{Launch, Process};
 pub use redis::Redis;
-pub use upstream::{KEY_HEADER, Upstream};
+pub use upstream::{KEY_HEADER, MAX_PAIRS, Upstream};
 
 /// The name of the proxy in Toxiproxy that leads to Redis.
 pub const REDIS_PROXY: &str = "redis";
@@ -117,7 +117,9 @@ impl Spec {
 
 impl fmt::Debug for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spec").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("Spec")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,7 +163,13 @@ impl Stack {
             let name = format!("envoy-{index}");
             envoys.push(start_envoy(&program, &name, &spec, (store, upstream.address())).await?);
         }
-        Ok(Self { envoys, upstream, redis, toxiproxy, toxiproxy_process })
+        Ok(Self {
+            envoys,
+            upstream,
+            redis,
+            toxiproxy,
+            toxiproxy_process,
+        })
     }
 
     /// The Envoys, in the order of their numbers.
@@ -218,7 +226,9 @@ async fn with_free_ports<T>(mut start: impl AsyncFnMut() -> Result<T>) -> Result
 
 /// Redis, Toxiproxy and Envoy all say so in these words, of the system.
 fn lost_port(error: &anyhow::Error) -> bool {
-    format!("{error:#}").to_lowercase().contains("address already in use")
+    format!("{error:#}")
+        .to_lowercase()
+        .contains("address already in use")
 }
 
 async fn start_redis(program: &Path, dir: &Path) -> Result<Redis> {
@@ -230,9 +240,16 @@ async fn start_toxiproxy(program: &Path, dir: &Path) -> Result<(Process, Toxipro
         let api = ports::free()?;
         let client = Toxiproxy::new(api)?;
         let mut process = Launch::new(program, dir.join("toxiproxy.log"))
-            .args(["-host", &api.ip().to_string(), "-port", &api.port().to_string()])
+            .args([
+                "-host",
+                &api.ip().to_string(),
+                "-port",
+                &api.port().to_string(),
+            ])
             .spawn()?;
-        process.ready(START, async || client.version().await.is_ok()).await?;
+        process
+            .ready(START, async || client.version().await.is_ok())
+            .await?;
         Ok((process, client))
     })
     .await
@@ -254,8 +271,11 @@ async fn start_envoy(
     (store, upstream): (SocketAddr, SocketAddr),
 ) -> Result<Envoy> {
     with_free_ports(async || {
-        let ports =
-            Ports { front: ports::free()?, metrics: ports::free()?, admin: ports::free()? };
+        let ports = Ports {
+            front: ports::free()?,
+            metrics: ports::free()?,
+            admin: ports::free()?,
+        };
         let settings = envoy_config::Settings {
             ports,
             store,

@@ -36,13 +36,19 @@ pub struct Launch {
 impl Launch {
     /// A program whose standard output and error both go to the file `log` (added at its end).
     pub fn new(program: &Path, log: PathBuf) -> Self {
-        Self { program: program.to_owned(), args: Vec::new(), log, stdout: None }
+        Self {
+            program: program.to_owned(),
+            args: Vec::new(),
+            log,
+            stdout: None,
+        }
     }
 
     /// Adds arguments.
     #[must_use]
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
-        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -84,7 +90,12 @@ impl Launch {
             .spawn()
             .context("cannot start setpriv (of util-linux)")?;
         let pid = child.id().context("a process just started has an id")?;
-        Ok(Process { name: name_of(&self.program), child, pid, log: self.log })
+        Ok(Process {
+            name: name_of(&self.program),
+            child,
+            pid,
+            log: self.log,
+        })
     }
 }
 
@@ -115,14 +126,26 @@ impl Process {
     ///
     /// # Errors
     /// When the process ends first or `deadline` passes; the error shows the end of its log.
-    pub async fn ready(&mut self, deadline: Duration, mut probe: impl AsyncFnMut() -> bool) -> Result<()> {
+    pub async fn ready(
+        &mut self,
+        deadline: Duration,
+        mut probe: impl AsyncFnMut() -> bool,
+    ) -> Result<()> {
         let end = Instant::now() + deadline;
         while !probe().await {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended before it was ready ({status}):\n{}", self.name, self.log_tail());
+                bail!(
+                    "{} ended before it was ready ({status}):\n{}",
+                    self.name,
+                    self.log_tail()
+                );
             }
             if Instant::now() >= end {
-                bail!("{} was not ready after {deadline:?}:\n{}", self.name, self.log_tail());
+                bail!(
+                    "{} was not ready after {deadline:?}:\n{}",
+                    self.name,
+                    self.log_tail()
+                );
             }
             sleep(POLL).await;
         }
@@ -135,7 +158,10 @@ impl Process {
     /// When the process has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         // `id` is None once the child has been reaped: its number may belong to another by then.
-        let pid = self.child.id().ok_or_else(|| anyhow!("{} has ended", self.name))?;
+        let pid = self
+            .child
+            .id()
+            .ok_or_else(|| anyhow!("{} has ended", self.name))?;
         kill(Pid::from_raw(pid.cast_signed()), signal)
             .with_context(|| format!("cannot send {signal} to {}", self.name))
     }
@@ -182,5 +208,9 @@ fn append(path: &Path) -> Result<File> {
 }
 
 fn name_of(program: &Path) -> String {
-    program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    program
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }

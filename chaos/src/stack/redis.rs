@@ -66,7 +66,11 @@ impl Redis {
             return Ok(());
         }
         let mut process = self.launch().spawn()?;
-        process.ready(START, async || self.ask::<String>(redis::cmd("PING")).await.is_ok()).await?;
+        process
+            .ready(START, async || {
+                self.ask::<String>(redis::cmd("PING")).await.is_ok()
+            })
+            .await?;
         *slot = Some(process);
         Ok(())
     }
@@ -149,7 +153,10 @@ impl Redis {
     /// When Redis cannot be reached, answers with an error, or does not answer within 2 s.
     pub async fn ask<T: FromRedisValue>(&self, command: redis::Cmd) -> Result<T> {
         let mut connection = self.connect().await?;
-        command.query_async(&mut connection).await.context("Redis refused a command")
+        command
+            .query_async(&mut connection)
+            .await
+            .context("Redis refused a command")
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection> {
@@ -164,14 +171,28 @@ impl Redis {
 
     async fn signal(&self, signal: Signal) -> Result<()> {
         let slot = self.process.lock().await;
-        slot.as_ref().ok_or_else(|| anyhow!("Redis is down"))?.signal(signal)
+        slot.as_ref()
+            .ok_or_else(|| anyhow!("Redis is down"))?
+            .signal(signal)
     }
 
     /// Nothing is written to the disk: a restarted Redis is an empty one.
     fn launch(&self) -> Launch {
-        let (ip, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let (ip, port) = (
+            self.address.ip().to_string(),
+            self.address.port().to_string(),
+        );
         Launch::new(&self.program, self.dir.join("redis.log"))
-            .args(["--bind", &ip, "--port", &port, "--save", "", "--appendonly", "no"])
+            .args([
+                "--bind",
+                &ip,
+                "--port",
+                &port,
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
             .arg_path("--dir", &self.dir)
     }
 }

@@ -42,12 +42,18 @@ impl Upstream {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(Shared::default());
-        let app = Router::new().fallback(answer).with_state(Arc::clone(&state));
+        let app = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&state));
         let server = tokio::spawn(async move {
             // Serving ends only with this task; errors of single connections stay inside.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self { address, state, server })
+        Ok(Self {
+            address,
+            state,
+            server,
+        })
     }
 
     /// Where it listens.
@@ -62,17 +68,28 @@ impl Upstream {
 
     /// Requests that arrived for `path` (without query) with `key` in `x-api-key` (empty: none).
     pub fn hits_of(&self, path: &str, key: &str) -> u64 {
-        self.pairs().get(&(path.to_owned(), key.to_owned())).copied().unwrap_or(0)
+        self.pairs()
+            .get(&(path.to_owned(), key.to_owned()))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Requests by (path, key), at most [`MAX_PAIRS`] of them.
     pub fn pairs(&self) -> BTreeMap<(String, String), u64> {
-        self.state.pairs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state
+            .pairs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Forgets all counts.
     pub fn forget(&self) {
-        self.state.pairs.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.state
+            .pairs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         self.state.total.store(0, Ordering::Relaxed);
     }
 
@@ -101,8 +118,14 @@ async fn answer(State(state): State<Arc<Shared>>, request: Request) -> &'static 
 impl Shared {
     fn count(&self, request: &Request) {
         self.total.fetch_add(1, Ordering::Relaxed);
-        let key = request.headers().get(KEY_HEADER).map_or(&b""[..], |value| value.as_bytes());
-        let pair = (request.uri().path().to_owned(), String::from_utf8_lossy(key).into_owned());
+        let key = request
+            .headers()
+            .get(KEY_HEADER)
+            .map_or(&b""[..], |value| value.as_bytes());
+        let pair = (
+            request.uri().path().to_owned(),
+            String::from_utf8_lossy(key).into_owned(),
+        );
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = pairs.get_mut(&pair) {
             *count += 1;
@@ -129,9 +152,21 @@ mod tests {
         let upstream = Upstream::start().await.unwrap();
         let url = format!("http://{}/a?b=c", upstream.address());
         let client = reqwest::Client::new();
-        client.get(&url).header(KEY_HEADER, "k").send().await.unwrap();
+        client
+            .get(&url)
+            .header(KEY_HEADER, "k")
+            .send()
+            .await
+            .unwrap();
         client.get(&url).send().await.unwrap();
-        assert_eq!((upstream.hits(), upstream.hits_of("/a", "k"), upstream.hits_of("/a", "")), (2, 1, 1));
+        assert_eq!(
+            (
+                upstream.hits(),
+                upstream.hits_of("/a", "k"),
+                upstream.hits_of("/a", "")
+            ),
+            (2, 1, 1)
+        );
         upstream.forget();
         assert_eq!((upstream.hits(), upstream.pairs().len()), (0, 0));
     }

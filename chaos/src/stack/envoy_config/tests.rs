@@ -13,7 +13,11 @@ fn address(port: u16) -> SocketAddr {
 
 fn settings<'a>(module: Option<&'a Path>, plugin: &'a Value) -> Settings<'a> {
     Settings {
-        ports: Ports { front: address(1), metrics: address(2), admin: address(3) },
+        ports: Ports {
+            front: address(1),
+            metrics: address(2),
+            admin: address(3),
+        },
         store: address(4),
         upstream: address(5),
         module,
@@ -26,9 +30,13 @@ fn settings<'a>(module: Option<&'a Path>, plugin: &'a Value) -> Settings<'a> {
 fn strangers(tree: &Value) -> Vec<String> {
     match tree {
         Value::Object(fields) => {
-            let own = fields.get("socket_address").map(|socket| socket["address"].clone());
+            let own = fields
+                .get("socket_address")
+                .map(|socket| socket["address"].clone());
             let own = own.filter(|ip| ip != "127.0.0.1").map(|ip| ip.to_string());
-            own.into_iter().chain(fields.values().flat_map(strangers)).collect()
+            own.into_iter()
+                .chain(fields.values().flat_map(strangers))
+                .collect()
         }
         Value::Array(items) => items.iter().flat_map(strangers).collect(),
         _ => Vec::new(),
@@ -43,7 +51,10 @@ fn nothing_leaves_loopback_and_every_address_is_this_runs_own() {
     assert_eq!(strangers(&tree), Vec::<String>::new());
     let text = tree.to_string();
     for port in 1..=5 {
-        assert!(text.contains(&format!("\"port_value\":{port}}}")), "port {port}");
+        assert!(
+            text.contains(&format!("\"port_value\":{port}}}")),
+            "port {port}"
+        );
     }
     assert_eq!(text.matches(module.path().to_str().unwrap()).count(), 2);
     assert!(!text.contains("target/wasm32"));
@@ -55,7 +66,9 @@ fn the_plugins_configuration_takes_the_patch_and_keeps_the_rest() {
     let patch = json!({ "redis": { "max_waiting": 7 }, "breaker": "off", "headers": null });
     let mut tree = adapt_text(&source(), &settings(Some(module.path()), &patch)).unwrap();
     let filter = http_filter(&mut tree).unwrap();
-    let text = filter["typed_config"]["config"]["configuration"]["value"].as_str().unwrap();
+    let text = filter["typed_config"]["config"]["configuration"]["value"]
+        .as_str()
+        .unwrap();
     let plugin: Value = serde_json::from_str(text).unwrap();
     assert_eq!(plugin["redis"]["max_waiting"], 7);
     assert_eq!(plugin["redis"]["cluster"], "velocitygate_redis");
@@ -67,16 +80,24 @@ fn the_plugins_configuration_takes_the_patch_and_keeps_the_rest() {
 #[test]
 fn a_merge_patch_does_what_rfc_7396_says() {
     let mut target = json!({ "a": { "b": 1, "c": 2 }, "d": [1, 2], "e": 1 });
-    merge(&mut target, &json!({ "a": { "b": null, "x": { "y": null } }, "d": [3], "e": { "f": 1 } }));
-    assert_eq!(target, json!({ "a": { "c": 2, "x": {} }, "d": [3], "e": { "f": 1 } }));
+    merge(
+        &mut target,
+        &json!({ "a": { "b": null, "x": { "y": null } }, "d": [3], "e": { "f": 1 } }),
+    );
+    assert_eq!(
+        target,
+        json!({ "a": { "c": 2, "x": {} }, "d": [3], "e": { "f": 1 } })
+    );
 }
 
 #[test]
 fn the_tcp_variant_has_no_redis_proxy() {
     let module = tempfile::NamedTempFile::new().unwrap();
     let patch = json!({});
-    let settings =
-        Settings { wiring: Wiring::TcpProxy, ..settings(Some(module.path()), &patch) };
+    let settings = Settings {
+        wiring: Wiring::TcpProxy,
+        ..settings(Some(module.path()), &patch)
+    };
     let text = adapt_text(&source(), &settings).unwrap().to_string();
     assert!(!text.contains("redis_proxy.v3"));
     assert!(text.contains("tcp_proxy.v3"));
@@ -95,7 +116,10 @@ fn a_missing_part_is_named() {
     let patch = json!({});
     let source = source().replace("name: upstream", "name: upstreams");
     let error = adapt_text(&source, &settings(None, &patch)).unwrap_err();
-    assert_eq!(error.to_string(), "found no upstream in /static_resources/clusters");
+    assert_eq!(
+        error.to_string(),
+        "found no upstream in /static_resources/clusters"
+    );
 }
 
 #[test]
@@ -103,5 +127,8 @@ fn a_module_that_is_not_built_says_how_to_build_it() {
     let patch = json!({});
     let nowhere = Path::new("nowhere.wasm");
     let error = adapt_text(&source(), &settings(Some(nowhere), &patch)).unwrap_err();
-    assert_eq!(error.to_string(), "no module at nowhere.wasm; run `make wasm`");
+    assert_eq!(
+        error.to_string(),
+        "no module at nowhere.wasm; run `make wasm`"
+    );
 }
