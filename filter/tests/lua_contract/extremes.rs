@@ -5,7 +5,7 @@ use velocitygate::limit::{Charge, Demand, Standing, TokenBucket};
 use velocitygate::units::Micros;
 
 use crate::clockless::{Clockless, Held};
-use crate::limits::{LARGEST, LATEST_US, LONGEST_FILL_US, LONGEST_PER_MS, largest_burst};
+use crate::limits::{LARGEST, LATEST_US, LONGEST_FILL_US, LONGEST_PER_MS, START_US, largest_burst};
 use crate::redis_server::RedisServer;
 
 /// What is taken of `limit` at one instant, in `1 / requests` microseconds.
@@ -27,7 +27,8 @@ impl Exact {
 
     fn charge(&mut self, count: u64, cost: u64) -> Charge {
         let room = |taken| self.span(self.limit.burst) - taken;
-        let fit = u64::try_from(room(self.taken) / self.span(cost)).unwrap();
+        let fit = room(self.taken).checked_div(self.span(cost));
+        let fit = fit.map_or(count, |fit| u64::try_from(fit).unwrap());
         let admitted = fit.min(count);
         let taken = self.taken + self.span(admitted * cost);
         let requests = u128::from(self.limit.requests);
@@ -143,6 +144,53 @@ fn nothing_rounds_at_the_extremes_that_configuration_allows() {
             let wait = wait.min((1 << 53) - 1 - full - now);
             exact.pass(wait);
             now += wait;
+        }
+    }
+}
+
+/// Microseconds in which `requests` ticks each come to one tick less than whole tokens: the `t`
+/// with `t x requests = -1` modulo `per`, by Euclid's algorithm on two coprime numbers.
+fn one_tick_short(requests: u64, per: u64) -> u64 {
+    let modulus = i128::from(per);
+    let (mut rest, mut next) = (modulus, i128::from(requests) % modulus);
+    let (mut factor, mut next_factor) = (0, 1);
+    while next != 0 {
+        let times = rest / next;
+        (rest, next) = (next, rest - times * next);
+        (factor, next_factor) = (next_factor, factor - times * next_factor);
+    }
+    assert_eq!(rest, 1, "{requests} and {per} are coprime");
+    u64::try_from((-factor).rem_euclid(modulus)).unwrap()
+}
+
+#[test]
+fn a_bucket_that_is_one_tick_short_of_a_token_does_not_have_it() {
+    let server = RedisServer::start();
+    let mut redis = Clockless::new(&server);
+    for requests in [7, 7_919, 9_999_991, 536_870_909, 999_999_929, 999_999_937] {
+        for per_ms in [1, 1_000, 86_400_000, LONGEST_PER_MS - 1, LONGEST_PER_MS] {
+            let per = Micros::from_millis(per_ms);
+            let burst = largest_burst(requests, per);
+            let limit = TokenBucket {
+                requests,
+                per,
+                burst,
+            };
+            let key = format!("vg:{{short:{requests}:{per_ms}}}:tb");
+            let mut exact = Exact { limit, taken: 0 };
+            let mut now = START_US;
+            // Drained, then only looked at: a charge would blur the tick that is short.
+            for (count, cost) in [(1, burst), (1, 0)] {
+                let demand = Demand {
+                    count,
+                    buckets: vec![(key.as_bytes(), limit, cost)],
+                };
+                let expected = exact.charge(count, cost);
+                assert_eq!(redis.charge(&demand, now).charge, expected, "{demand:?}");
+                let wait = one_tick_short(requests, per.0);
+                exact.pass(wait);
+                now += wait;
+            }
         }
     }
 }
