@@ -28,23 +28,31 @@ pub struct TokenBucket {
 pub struct Tat {
     us: u64,
     fraction: u64,
+    requests: u64,
 }
 
 /// What is taken of one bucket at one instant, in ticks; never more than the whole bucket.
 struct Level {
     bucket: TokenBucket,
     taken: u128,
+    /// More was taken than the bucket holds: a clock that was set back, or a limit that was
+    /// lowered. The cut is written down, or every later call would cut anew and never refill.
+    cut: bool,
 }
 
 impl Level {
     fn at(now_us: u64, bucket: TokenBucket, tat: Tat) -> Self {
-        let ahead = u128::from(tat.us)
+        let (us, fraction) = tat.counted_in(bucket.requests);
+        let ahead = u128::from(us)
             .saturating_mul(bucket.requests.into())
-            .saturating_add(tat.fraction.into())
+            .saturating_add(fraction.into())
             .saturating_sub(u128::from(now_us).saturating_mul(bucket.requests.into()));
-        let mut level = Self { bucket, taken: 0 };
-        level.taken = ahead.min(level.ticks(bucket.burst));
-        level
+        let full = u128::from(bucket.burst).saturating_mul(bucket.per.0.into());
+        Self {
+            bucket,
+            taken: ahead.min(full),
+            cut: ahead > full,
+        }
     }
 
     fn ticks(&self, tokens: u64) -> u128 {
@@ -80,17 +88,13 @@ impl Level {
 
     fn tat(&self, now_us: u64) -> Tat {
         let requests = u128::from(self.bucket.requests);
-        let us = self
-            .taken
-            .checked_div(requests)
-            .and_then(|us| u64::try_from(us).ok());
-        let fraction = self
-            .taken
-            .checked_rem(requests)
-            .and_then(|f| u64::try_from(f).ok());
+        let us = self.taken.checked_div(requests);
+        let fraction = self.taken.checked_rem(requests);
+        let whole = |n: Option<u128>| n.and_then(|n| u64::try_from(n).ok());
         Tat {
-            us: now_us.saturating_add(us.unwrap_or(u64::MAX)),
-            fraction: fraction.unwrap_or(0),
+            us: now_us.saturating_add(whole(us).unwrap_or(u64::MAX)),
+            fraction: whole(fraction).unwrap_or(0),
+            requests: self.bucket.requests,
         }
     }
 }
@@ -114,7 +118,7 @@ pub fn charge_all(buckets: &mut [(TokenBucket, &mut Tat, u64)], count: u64, now_
     let mut rules = Vec::with_capacity(levels.len());
     for (level, (_, tat, cost)) in levels.iter_mut().zip(buckets.iter_mut()) {
         let tokens = admitted.saturating_mul(*cost);
-        if tokens > 0 {
+        if tokens > 0 || level.cut {
             level.taken = level.taken.saturating_add(level.ticks(tokens));
             **tat = level.tat(now_us);
         }
@@ -125,10 +129,20 @@ pub fn charge_all(buckets: &mut [(TokenBucket, &mut Tat, u64)], count: u64, now_
 
 impl Tat {
     /// How the script stores it: `us`, or `us:fraction:requests` when the fraction is not zero.
-    pub fn stored(self, requests: u64) -> String {
+    pub fn stored(self) -> String {
         match self.fraction {
             0 => self.us.to_string(),
-            fraction => format!("{}:{fraction}:{requests}", self.us),
+            fraction => format!("{}:{fraction}:{}", self.us, self.requests),
+        }
+    }
+
+    /// Microseconds and the fraction in 1 / `requests`, rounded up where it was counted in other
+    /// fractions.
+    const fn counted_in(self, requests: u64) -> (u64, u64) {
+        if self.fraction == 0 || self.requests == requests {
+            (self.us, self.fraction)
+        } else {
+            (self.us.saturating_add(1), 0)
         }
     }
 
@@ -197,6 +211,38 @@ mod tests {
             reply.rules.first().map(|standing| standing.retry),
             Some(Micros(600_000))
         );
+        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 600_000).admitted, 1);
+    }
+
+    #[test]
+    fn a_limit_that_was_lowered_refuses_no_longer_than_an_empty_bucket() {
+        let wide = TokenBucket {
+            burst: 1_000,
+            ..PER_MINUTE
+        };
+        let mut tat = Tat::default();
+        charge(wide, &mut tat, 1_000, 1, 1_000);
+        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 1_000).admitted, 0);
+        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 601_000).admitted, 1);
+    }
+
+    #[test]
+    fn a_fraction_of_another_rate_is_rounded_up() {
+        let thirds = TokenBucket {
+            requests: 3_000_000,
+            per: Micros::from_secs(1),
+            burst: 1,
+        };
+        let mut tat = Tat::default();
+        charge(thirds, &mut tat, 1, 1, 1_000);
+        assert_eq!(tat.stored(), "1000:1000000:3000000");
+        let whole = TokenBucket {
+            requests: 1_000_000,
+            per: Micros::from_secs(1),
+            burst: 1,
+        };
+        assert_eq!(charge(whole, &mut tat, 1, 1, 1_000).admitted, 0);
+        assert_eq!(charge(whole, &mut tat, 1, 1, 1_001).admitted, 1);
     }
 
     proptest! {

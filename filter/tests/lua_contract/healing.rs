@@ -175,3 +175,27 @@ fn a_look_and_a_refusal_write_nothing() {
     }
     assert_eq!(writes(&mut redis), before);
 }
+
+/// A clock of Redis that was set back, or a limit that was lowered, once made a bucket refuse until
+/// the old time came, while every refusal named the short wait of an empty bucket: the time was cut
+/// to what the bucket holds, but only a charge wrote it down.
+#[test]
+fn a_time_too_far_ahead_is_cut_for_good_and_the_named_wait_is_honest() {
+    let server = RedisServer::start();
+    let mut redis = Clockless::new(&server);
+    for ahead in [3_600_000_000, 5_000_000_000_000_000 - START_US] {
+        let (refused, _, ttl) =
+            charge_over(&mut redis, format!("{}", START_US + ahead).as_bytes(), 1);
+        assert_eq!(refused.admitted, 0);
+        assert!(ttl > 0, "the cut time expires");
+        let wait = refused.rules[0].retry.0;
+        assert_eq!(
+            redis
+                .charge(&one(1, 1), START_US + wait - 1)
+                .charge
+                .admitted,
+            0
+        );
+        assert_eq!(redis.charge(&one(1, 1), START_US + wait).charge.admitted, 1);
+    }
+}

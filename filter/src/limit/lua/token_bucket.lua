@@ -69,7 +69,8 @@ local function stored_time(text, requests)
 end
 
 -- What of the bucket is taken at `now`, never more than all of it: a clock of Redis that was set
--- back, or a limit that was lowered, must not refuse for longer than an empty bucket does.
+-- back, or a limit that was lowered, must not refuse for longer than an empty bucket does. Such a
+-- cut is saved even when nothing is charged, or every later call would cut anew and never refill.
 local function read(rule, now)
   rule.whole = math.floor(rule.per / rule.requests)
   rule.rest = rule.per % rule.requests
@@ -77,7 +78,8 @@ local function read(rule, now)
   us = us - now
   if us < 0 then us, fraction = 0, 0 end
   local full, full_fraction = span(rule, rule.burst)
-  if us > full or (us == full and fraction > full_fraction) then us, fraction = full, full_fraction end
+  rule.cut = us > full or (us == full and fraction > full_fraction)
+  if rule.cut then us, fraction = full, full_fraction end
   rule.taken, rule.taken_fraction = us, fraction
   rule.room, rule.room_fraction = minus(full, full_fraction, us, fraction, rule.requests)
 end
@@ -128,7 +130,7 @@ end
 
 local reply = { admitted }
 for _, rule in ipairs(rules) do
-  if admitted * rule.cost > 0 then
+  if rule.cut or admitted * rule.cost > 0 then
     charge(rule, admitted * rule.cost)
     save(rule, now)
   end
