@@ -29,30 +29,53 @@ pub struct Tat {
     us: u64,
     fraction: u64,
     requests: u64,
+    /// Microseconds that it can at most lie ahead: what an empty bucket needs to fill.
+    full: u64,
 }
 
-/// What is taken of one bucket at one instant, in ticks; never more than the whole bucket.
+/// What is taken of one bucket at one instant, in ticks. It can be more than the whole when the
+/// limit was lowered: the surplus has to be paid off first.
 struct Level {
     bucket: TokenBucket,
     taken: u128,
-    /// More was taken than the bucket holds: a clock that was set back, or a limit that was
-    /// lowered. The cut is written down, or every later call would cut anew and never refill.
+    /// How far ahead of now the time that is kept may lie, in microseconds.
+    ceiling: u64,
+    /// The time lay further ahead than it was ever written: the clock was set back. The cut is
+    /// kept even when nothing is charged, or every later call would cut anew and never refill.
     cut: bool,
 }
 
 impl Level {
     fn at(now_us: u64, bucket: TokenBucket, tat: Tat) -> Self {
+        let requests = u128::from(bucket.requests);
         let (us, fraction) = tat.counted_in(bucket.requests);
-        let ahead = u128::from(us)
-            .saturating_mul(bucket.requests.into())
-            .saturating_add(fraction.into())
-            .saturating_sub(u128::from(now_us).saturating_mul(bucket.requests.into()));
-        let full = u128::from(bucket.burst).saturating_mul(bucket.per.0.into());
-        Self {
+        let cut = us.saturating_sub(now_us) > tat.full;
+        let taken = if cut {
+            u128::from(tat.full).saturating_mul(requests)
+        } else {
+            let until = u128::from(us)
+                .saturating_mul(requests)
+                .saturating_add(fraction.into());
+            until.saturating_sub(u128::from(now_us).saturating_mul(requests))
+        };
+        let mut level = Self {
             bucket,
-            taken: ahead.min(full),
-            cut: ahead > full,
-        }
+            taken,
+            ceiling: 0,
+            cut,
+        };
+        level.ceiling = level.full_us().max(tat.full);
+        level
+    }
+
+    /// Takes tokens that there is room for.
+    fn charge(&mut self, tokens: u64) {
+        self.taken = self.taken.saturating_add(self.ticks(tokens));
+        self.ceiling = self.full_us();
+    }
+
+    fn full_us(&self) -> u64 {
+        self.micros_rounded_up(self.ticks(self.bucket.burst)).0
     }
 
     fn ticks(&self, tokens: u64) -> u128 {
@@ -81,7 +104,11 @@ impl Level {
     fn standing(&self, cost: u64) -> Standing {
         Standing {
             remaining: self.lots(1, self.bucket.burst),
-            retry: self.micros_rounded_up(self.ticks(cost).saturating_sub(self.room())),
+            retry: self.micros_rounded_up(
+                self.ticks(cost)
+                    .saturating_add(self.taken)
+                    .saturating_sub(self.ticks(self.bucket.burst)),
+            ),
             reset: self.micros_rounded_up(self.taken),
         }
     }
@@ -95,6 +122,7 @@ impl Level {
             us: now_us.saturating_add(whole(us).unwrap_or(u64::MAX)),
             fraction: whole(fraction).unwrap_or(0),
             requests: self.bucket.requests,
+            full: self.ceiling,
         }
     }
 }
@@ -118,8 +146,10 @@ pub fn charge_all(buckets: &mut [(TokenBucket, &mut Tat, u64)], count: u64, now_
     let mut rules = Vec::with_capacity(levels.len());
     for (level, (_, tat, cost)) in levels.iter_mut().zip(buckets.iter_mut()) {
         let tokens = admitted.saturating_mul(*cost);
+        if tokens > 0 {
+            level.charge(tokens);
+        }
         if tokens > 0 || level.cut {
-            level.taken = level.taken.saturating_add(level.ticks(tokens));
             **tat = level.tat(now_us);
         }
         rules.push(level.standing(*cost));
@@ -128,12 +158,15 @@ pub fn charge_all(buckets: &mut [(TokenBucket, &mut Tat, u64)], count: u64, now_
 }
 
 impl Tat {
-    /// How the script stores it: `us`, or `us:fraction:requests` when the fraction is not zero.
+    /// How the script stores it.
     pub fn stored(self) -> String {
-        match self.fraction {
-            0 => self.us.to_string(),
-            fraction => format!("{}:{fraction}:{}", self.us, self.requests),
-        }
+        let Self {
+            us,
+            fraction,
+            requests,
+            full,
+        } = self;
+        format!("{us}:{fraction}:{requests}:{full}")
     }
 
     /// Microseconds and the fraction in 1 / `requests`, rounded up where it was counted in other
@@ -215,15 +248,41 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_was_lowered_refuses_no_longer_than_an_empty_bucket() {
+    fn a_limit_that_was_lowered_waits_until_the_surplus_is_paid_off_and_says_so() {
         let wide = TokenBucket {
             burst: 1_000,
             ..PER_MINUTE
         };
         let mut tat = Tat::default();
         charge(wide, &mut tat, 1_000, 1, 1_000);
-        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 1_000).admitted, 0);
-        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 601_000).admitted, 1);
+        let refused = charge(PER_MINUTE, &mut tat, 1, 1, 1_000);
+        let wait = refused.rules[0].retry.0;
+        assert_eq!((refused.admitted, wait), (0, 994 * 600_000));
+        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 999 + wait).admitted, 0);
+        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 1_000 + wait).admitted, 1);
+    }
+
+    /// While a lowered limit is rolled out, both are asked for one bucket. Saving what the narrow
+    /// one made of the wide one's time once gave the wide one its tokens back, again and again.
+    #[test]
+    fn i1_two_limits_that_meet_in_one_bucket_admit_no_more_than_the_wider() {
+        let wide = TokenBucket {
+            requests: 1_000,
+            per: Micros::from_secs(3_600),
+            burst: 1_000,
+        };
+        let narrow = TokenBucket {
+            requests: 100,
+            burst: 10,
+            ..wide
+        };
+        let (mut tat, mut admitted) = (Tat::default(), 0);
+        for second in 0..60 {
+            let now = 1_000_000_000 + second * 1_000_000;
+            admitted += charge(wide, &mut tat, 1_000, 1, now).admitted;
+            admitted += charge(narrow, &mut tat, 1, 1, now).admitted;
+        }
+        assert!(admitted <= 1_000 + 1_000 / 60 + 1, "{admitted}");
     }
 
     #[test]
@@ -235,7 +294,7 @@ mod tests {
         };
         let mut tat = Tat::default();
         charge(thirds, &mut tat, 1, 1, 1_000);
-        assert_eq!(tat.stored(), "1000:1000000:3000000");
+        assert_eq!(tat.stored(), "1000:1000000:3000000:1");
         let whole = TokenBucket {
             requests: 1_000_000,
             per: Micros::from_secs(1),

@@ -19,7 +19,7 @@ pub(crate) struct Remembered {
 }
 
 impl Remembered {
-    /// As a call at `now` leaves it, to expire in the first millisecond after it is full.
+    /// As a call at `now` leaves it, to expire in the second millisecond after it is full.
     fn new(tat: Tat, now: u64) -> Self {
         let mut new = Self {
             tat,
@@ -27,7 +27,7 @@ impl Remembered {
             px: 0,
             expires_ms: 0,
         };
-        new.px = (new.us() - now) / 1_000 + 1;
+        new.px = (new.us() - now) / 1_000 + 2;
         new.expires_ms = now / 1_000 + new.px;
         new
     }
@@ -75,7 +75,7 @@ impl<'a> Pair<'a> {
                 assert_eq!(held.value.as_deref(), Some(&*written.text));
                 let (px, full) = (Micros::from_millis(written.px), standing.reset);
                 assert!(
-                    full <= px && px <= full + Micros::from_millis(1),
+                    full <= px && px <= full + Micros::from_millis(2),
                     "{px} for {full}"
                 );
                 let px = i64::try_from(written.px).unwrap();
