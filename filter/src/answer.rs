@@ -3,6 +3,8 @@
 //! `RateLimit` and `RateLimit-Policy` follow draft-ietf-httpapi-ratelimit-headers-10: lists of
 //! structured-field strings with parameters. Rule names need no escaping there by configuration.
 
+use std::cmp::Reverse;
+
 use crate::config::{Headers, Rule};
 use crate::limit::Standing;
 use crate::units::Micros;
@@ -12,12 +14,21 @@ use crate::units::Micros;
 pub struct Answer {
     /// HTTP status, for requests that are not gRPC.
     pub status: u32,
-    /// gRPC status, for requests that are: 8 (resource exhausted) or 14 (unavailable).
-    pub grpc_status: u32,
+    /// gRPC status, for requests that are.
+    pub grpc_status: GrpcStatus,
     /// Header fields, content type included.
     pub headers: Vec<(&'static str, String)>,
     /// The body; not sent to gRPC clients.
     pub body: String,
+}
+
+/// The gRPC statuses that a refusal can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcStatus {
+    /// 8: over a limit.
+    ResourceExhausted,
+    /// 14: the limit cannot be checked.
+    Unavailable,
 }
 
 /// Where one rule stands, for the header fields.
@@ -34,8 +45,6 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 /// Problem type of a refusal because the service lacks capacity, section 6.2.
 const TEMPORARY_REDUCED_CAPACITY: &str =
     "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
-const GRPC_RESOURCE_EXHAUSTED: u32 = 8;
-const GRPC_UNAVAILABLE: u32 = 14;
 
 /// The fields that tell a client where it stands, the tightest rule first.
 pub fn limit_headers(
@@ -43,7 +52,7 @@ pub fn limit_headers(
     standings: &[RuleStanding<'_>],
 ) -> Vec<(&'static str, String)> {
     let mut standings = standings.to_vec();
-    standings.sort_by_key(|entry| entry.remaining_share());
+    standings.sort_by_key(RuleStanding::tightness);
     let mut headers = Vec::new();
     if enabled.ratelimit && !standings.is_empty() {
         let policies: Vec<String> = standings.iter().map(|entry| entry.policy()).collect();
@@ -80,8 +89,19 @@ impl RuleStanding<'_> {
         }
     }
 
+    /// Orders standings from the tightest: those without room by their wait, the longest first, then
+    /// by how much of the bucket is left.
+    pub(crate) fn tightness(&self) -> impl Ord + use<> {
+        let retry = self.standing.retry;
+        (
+            retry == Micros::ZERO,
+            Reverse(retry),
+            self.remaining_share(),
+        )
+    }
+
     /// How much of the bucket is left, in millionths.
-    pub(crate) fn remaining_share(&self) -> u64 {
+    fn remaining_share(&self) -> u64 {
         let parts = u128::from(self.standing.remaining).saturating_mul(1_000_000);
         let share = parts
             .checked_div(self.rule.limit.burst.into())
@@ -130,7 +150,7 @@ impl Answer {
             "status": 429,
             "violated-policies": violated,
         });
-        Self::problem(429, GRPC_RESOURCE_EXHAUSTED, headers, &body)
+        Self::problem(429, GrpcStatus::ResourceExhausted, headers, &body)
     }
 
     /// The refusal of a request whose rule fails closed while Redis is away.
@@ -141,12 +161,12 @@ impl Answer {
             "title": "The rate limit cannot be checked at the moment",
             "status": 503,
         });
-        Self::problem(503, GRPC_UNAVAILABLE, headers, &body)
+        Self::problem(503, GrpcStatus::Unavailable, headers, &body)
     }
 
     fn problem(
         status: u32,
-        grpc_status: u32,
+        grpc_status: GrpcStatus,
         mut headers: Vec<(&'static str, String)>,
         body: &serde_json::Value,
     ) -> Self {

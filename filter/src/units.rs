@@ -27,6 +27,11 @@ impl Micros {
         self.0 / 1_000
     }
 
+    /// The milliseconds in this span, a started one counted as a whole one.
+    pub const fn millis_rounded_up(self) -> u64 {
+        self.0.div_ceil(1_000)
+    }
+
     /// The seconds in this span, a started second counted as a whole one, so that a client that
     /// is told to wait this long never comes back early.
     pub const fn secs_rounded_up(self) -> u64 {

@@ -33,8 +33,8 @@ pub const MAX_REPLIES: usize = 1024;
 /// `x-envoy-*` and tracing headers to the few that we set.
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// Bytes of the longest body of a call: what Envoy buffers for a connection by default.
-pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of the longest body of a call: the longest command, after as much again of others.
+pub const MAX_BODY_BYTES: usize = 2 * crate::resp::MAX_COMMAND_BYTES;
 
 /// Bytes of all replies to one call together: what Envoy buffers for a connection by default.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;

@@ -5,8 +5,7 @@ use std::hash::RandomState;
 use hashbrown::HashMap;
 
 use super::effect::StreamId;
-use super::waiter::{Part, PartRef, PartResult, Waiter};
-use crate::config::Config;
+use super::waiter::{Bucket, Part, PartRef, PartResult, Waiter};
 use crate::limit::{Charge, Demand, Standing, TOKEN_BUCKET};
 use crate::units::Micros;
 
@@ -19,7 +18,7 @@ const KEY_BYTES_MAX: usize = 64 * 1024;
 /// The command of one group, and who waits for it in which order.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) buckets: Vec<(u16, Vec<u8>)>,
+    pub(super) buckets: Vec<Bucket>,
     pub(super) members: Vec<PartRef>,
 }
 
@@ -27,7 +26,8 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) groups: Vec<Group>,
-    /// The least time that any of the requests has left.
+    /// The most time that any of the requests has left. Each is ended at its own deadline by the
+    /// tick; cutting the call short for the oldest would cost the others an answer.
     pub(super) timeout: Micros,
     pub(super) requests: u64,
     // Signatures hold what clients sent, so the hash must be seeded with real randomness.
@@ -39,7 +39,7 @@ impl Batch {
     pub(super) fn new() -> Self {
         Self {
             groups: Vec::new(),
-            timeout: Micros(u64::MAX),
+            timeout: Micros::ZERO,
             requests: 0,
             index: HashMap::with_hasher(RandomState::new()),
             key_bytes: 0,
@@ -52,7 +52,7 @@ impl Batch {
 
     /// Adds the open parts of a request that has `left` until its deadline.
     pub(super) fn add(&mut self, stream: StreamId, waiter: &Waiter, left: Micros) {
-        self.timeout = self.timeout.min(left);
+        self.timeout = self.timeout.max(left);
         self.requests = self.requests.saturating_add(1);
         for (part_number, part) in waiter.parts.iter().enumerate() {
             if part.result.is_none() {
@@ -86,11 +86,10 @@ impl Batch {
     }
 
     /// The RESP commands, one for each group. With `load` the first carries the script's text.
-    pub(super) fn encode(&self, config: &Config, load: bool) -> Vec<u8> {
+    pub(super) fn encode(&self, load: bool) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.key_bytes.saturating_mul(3));
         for (number, group) in self.groups.iter().enumerate() {
-            let demand = group.demand(config);
-            TOKEN_BUCKET.command(&mut body, &demand, load && number == 0);
+            TOKEN_BUCKET.command(&mut body, &group.demand(), load && number == 0);
         }
         body
     }
@@ -98,26 +97,25 @@ impl Batch {
 
 impl Group {
     /// The group of a probe, for which no request waits: context 0 is no stream of Envoy's.
-    pub(super) fn probe(key: Vec<u8>) -> Self {
+    pub(super) fn probe(bucket: Bucket) -> Self {
         Self {
-            buckets: vec![(0, key)],
+            buckets: vec![bucket],
             members: vec![PartRef { stream: 0, part: 0 }],
         }
     }
 
-    fn demand(&self, config: &Config) -> Demand<'_> {
-        let buckets = self.buckets.iter().filter_map(|(number, key)| {
-            let rule = config.rules.get(usize::from(*number))?;
-            Some((key.as_slice(), rule.limit, rule.cost))
-        });
+    pub(super) fn demand(&self) -> Demand<'_> {
+        let buckets = self.buckets.iter();
         Demand {
             count: self.members.len() as u64,
-            buckets: buckets.collect(),
+            buckets: buckets
+                .map(|b| (b.key.as_slice(), b.limit, b.cost))
+                .collect(),
         }
     }
 
     /// What a charge of the group means for its members, in their order.
-    pub(super) fn share(&self, config: &Config, charge: &Charge) -> Vec<PartResult> {
+    pub(super) fn share(&self, charge: &Charge) -> Vec<PartResult> {
         (0u64..)
             .zip(&self.members)
             .map(|(place, _)| {
@@ -127,7 +125,7 @@ impl Group {
                 PartResult::Counted {
                     admitted: place < charge.admitted,
                     standings: standings
-                        .map(|(standing, (rule, _))| before(config, *rule, *standing, after))
+                        .map(|(s, bucket)| before(*s, bucket, after))
                         .collect(),
                 }
             })
@@ -135,24 +133,18 @@ impl Group {
     }
 }
 
-/// Where the bucket of a rule stood before the last `after` requests were charged.
-fn before(config: &Config, rule: u16, standing: Standing, after: u64) -> Standing {
-    let Some(rule) = config.rules.get(usize::from(rule)) else {
+/// Where a bucket stood before the last `after` requests were charged.
+fn before(standing: Standing, bucket: &Bucket, after: u64) -> Standing {
+    let tokens = after.saturating_mul(bucket.cost);
+    if tokens == 0 {
         return standing;
-    };
-    let charged = after.saturating_mul(rule.cost);
-    let retry = if charged > 0 {
-        Micros::ZERO
-    } else {
-        standing.retry
-    };
-    let remaining = standing
-        .remaining
-        .saturating_add(charged)
-        .min(rule.limit.burst);
+    }
     Standing {
-        remaining,
-        retry,
-        ..standing
+        remaining: standing
+            .remaining
+            .saturating_add(tokens)
+            .min(bucket.limit.burst),
+        retry: Micros::ZERO,
+        reset: standing.reset - bucket.limit.refill_time(tokens),
     }
 }

@@ -3,16 +3,21 @@
 use super::batch::{Batch, Group};
 use super::effect::{CallEnd, CallId, Effect, OutgoingCall};
 use super::reading::{self, GroupAnswer, Reading};
-use super::waiter::{PartRef, PartResult};
+use super::waiter::{PartRef, PartResult, Waiter};
 use super::{Engine, Script};
-use crate::breaker::{self, Contended, Permit, ProbePermit, SharedCell, State, Transition};
+use crate::breaker::{
+    self, Cause, Contended, Outcome, Permit, ProbePermit, SharedCell, State, Transition,
+};
 use crate::metrics::Metric;
+use crate::resp::ErrorClass;
 use crate::units::{Instant, Micros};
 
 /// A call under way.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) purpose: Purpose,
+    /// The first command carries the script's text.
+    pub(super) load: bool,
     pub(super) sent: Instant,
     pub(super) deadline: Instant,
     pub(super) groups: Vec<Group>,
@@ -22,11 +27,7 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) enum Purpose {
     Requests(Permit),
-    /// A probe; whether it carries the script's text.
-    Probe {
-        permit: ProbePermit,
-        load: bool,
-    },
+    Probe(ProbePermit),
 }
 
 impl<C: SharedCell> Engine<C> {
@@ -48,20 +49,20 @@ impl<C: SharedCell> Engine<C> {
         }
     }
 
-    /// Takes from `pending` what one call can carry. A request with less than a millisecond left
-    /// is not worth a call: the host could not time it.
+    /// Takes from `pending` what one call can carry.
     fn gather(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new();
         for stream in std::mem::take(&mut self.pending) {
-            let Some(waiter) = self.waiters.get(&stream) else {
+            let Some(waiter) = self.waiters.get_mut(&stream) else {
                 continue;
             };
             let left = waiter.deadline(self.config.redis.timeout).since(now);
             if batch.is_full() {
                 self.pending.push(stream);
-            } else if left.whole_millis() == 0 {
+            } else if left == Micros::ZERO || waiter.asked >= Waiter::ASKED_MAX {
                 self.give_up(stream, now);
             } else {
+                waiter.asked = waiter.asked.saturating_add(1);
                 batch.add(stream, waiter, left);
             }
         }
@@ -70,14 +71,15 @@ impl<C: SharedCell> Engine<C> {
 
     fn send_batch(&mut self, batch: Batch, permit: Permit, now: Instant) {
         let load = self.script == Script::Missing;
-        let body = batch.encode(&self.config, load);
-        let timeout = Micros::from_millis(batch.timeout.whole_millis());
+        let body = batch.encode(load);
+        let timeout = Micros::from_millis(batch.timeout.millis_rounded_up());
         self.effects.record(Metric::BatchSize, batch.requests);
         let (purpose, deadline) = (Purpose::Requests(permit), now + timeout);
         let id = self.send(
             body,
             Call {
                 purpose,
+                load,
                 sent: now,
                 deadline,
                 groups: batch.groups,
@@ -108,28 +110,23 @@ impl<C: SharedCell> Engine<C> {
         let Some(call) = self.calls.remove(&id) else {
             return;
         };
-        let reading = reading::read(&call.groups, end);
+        let reading = reading::read(&call.groups, call.load, end);
         for class in &reading.errors {
             self.effects.add(Metric::RedisErrors(*class), 1);
+            self.warn_of_cluster(*class);
         }
-        let outcome = breaker::Call {
-            outcome: reading.outcome,
-            elapsed: now.since(call.sent),
-        };
+        let lesson = self.lesson(&call, reading.outcome, now);
+        self.script_after(id, &call, &reading, now);
         match call.purpose {
-            Purpose::Probe {
-                permit,
-                load: false,
-            } if reading.lacks_script() => {
+            Purpose::Probe(permit) if reading.lacks_script() && !call.load => {
                 self.send_probe(permit, true, now);
             }
-            Purpose::Probe { permit, .. } => self.probe_ended(permit, outcome, now),
+            Purpose::Probe(permit) => self.probe_ended(permit, lesson, now),
             Purpose::Requests(permit) => {
                 self.effects.add(Metric::RedisCalls(reading.result), 1);
-                self.effects.record(Metric::RedisCallUs, outcome.elapsed.0);
-                let settled = self.breaker.settle(permit, outcome, now);
+                self.effects.record(Metric::RedisCallUs, lesson.elapsed.0);
+                let settled = self.breaker.settle(permit, lesson, now);
                 self.note_settled(settled);
-                self.script_after(id, call.sent, &reading, now);
                 self.answer_groups(&call.groups, &reading.answers, now);
                 self.dispatch(now);
             }
@@ -139,28 +136,60 @@ impl<C: SharedCell> Engine<C> {
     /// Ends calls whose own timeout the host did not report.
     pub(super) fn end_overdue_calls(&mut self, now: Instant) {
         let overdue = self.calls.iter().filter(|(_, call)| call.deadline <= now);
-        let overdue: Vec<CallId> = overdue.map(|(id, _)| *id).collect();
+        let mut overdue: Vec<CallId> = overdue.map(|(id, _)| *id).collect();
+        overdue.sort_unstable();
         for id in overdue {
             self.call_ended(id, CallEnd::TimedOut, now);
         }
     }
 
+    /// What the breaker may learn from a call. One that was given less than `redis.timeout`,
+    /// because its requests had been held back, proves nothing by running out of time.
+    fn lesson(&self, call: &Call, outcome: Outcome, now: Instant) -> breaker::Call {
+        let cut_short = call.deadline.since(call.sent) < self.config.redis.timeout;
+        let timed_out = outcome == Outcome::Failure(Cause::Timeout);
+        breaker::Call {
+            outcome: if cut_short && timed_out {
+                Outcome::Excluded
+            } else {
+                outcome
+            },
+            elapsed: now.since(call.sent),
+        }
+    }
+
     /// What a call teaches about the script. A call that was sent before the last load ended says
     /// nothing new: it may have met Redis before the script did.
-    fn script_after(&mut self, id: CallId, sent: Instant, reading: &Reading, now: Instant) {
+    fn script_after(&mut self, id: CallId, call: &Call, reading: &Reading, now: Instant) {
         let unscripted = reading.lacks_script();
+        let loaded = call.load && reading.outcome == Outcome::Success && !unscripted;
         self.script = match self.script {
+            // Another shard of a Redis Cluster does not know it yet.
+            Script::Loading(loading) if loading == id && unscripted => Script::Missing,
             Script::Loading(loading) if loading == id => Script::Assumed { loaded: now },
-            Script::Assumed { loaded } if unscripted && sent >= loaded => Script::Missing,
+            Script::Loading(_) => self.script,
+            _ if loaded => Script::Assumed { loaded: now },
+            Script::Assumed { loaded } if unscripted && call.sent >= loaded => Script::Missing,
             unchanged => unchanged,
         };
+    }
+
+    /// Says once what no metric explains.
+    fn warn_of_cluster(&mut self, class: ErrorClass) {
+        if class == ErrorClass::Crossslot && !self.warned_of_cluster {
+            self.warned_of_cluster = true;
+            self.effects.push(Effect::Warn(
+                "a Redis Cluster cannot charge several rules of one request at once (CROSSSLOT): \
+                 such requests get their failure policy",
+            ));
+        }
     }
 
     fn answer_groups(&mut self, groups: &[Group], answers: &[GroupAnswer], now: Instant) {
         let mut again = Vec::new();
         for (group, answer) in groups.iter().zip(answers) {
             let results = match answer {
-                GroupAnswer::Charged(charge) => group.share(&self.config, charge),
+                GroupAnswer::Charged(charge) => group.share(charge),
                 GroupAnswer::Unknown => vec![PartResult::Unknown; group.members.len()],
                 GroupAnswer::Unscripted => {
                     again.extend(group.members.iter().map(|member| member.stream));

@@ -10,7 +10,7 @@ use crate::units::Micros;
 pub type StreamId = u32;
 
 /// A call to Redis. Never used twice, so that a late answer to one call meets no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
 /// One thing for the shell to do.
@@ -28,6 +28,8 @@ pub enum Effect {
     Record(Metric, u64),
     /// Log a change of the breaker: a warning when it opens.
     Moved(Transition),
+    /// Log a warning.
+    Warn(&'static str),
 }
 
 /// One HTTP call to the bridge.
@@ -52,6 +54,8 @@ pub struct Verdict {
     pub rule: u16,
     /// How long the request was paused.
     pub waited: Micros,
+    /// Whether the request is gRPC, and wants to be refused in its way.
+    pub grpc: bool,
     /// Pass or refuse.
     pub action: Action,
 }

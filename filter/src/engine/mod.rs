@@ -28,15 +28,15 @@ use hashbrown::HashMap;
 pub use effect::{Action, CallEnd, CallId, Effect, OutgoingCall, Step, StreamId, Verdict};
 
 use crate::breaker::{Breaker, SharedCell, State};
-use crate::config::Config;
+use crate::config::{Config, Rule};
 use crate::limit::LocalBuckets;
-use crate::matching::{Keyed, Request, redis_key};
+use crate::matching::{Key, Keyed, Request, redis_key};
 use crate::metrics::Metric;
 use crate::units::{Instant, Micros};
 use calls::Call;
 use effects::Effects;
 use ruling::Ruling;
-use waiter::{Part, Waiter};
+use waiter::{Bucket, Part, Waiter};
 
 /// Ticks come this often while a request waits or the breaker is not closed. It bounds how far
 /// behind its deadline a request is finished when the host forgets a call's own timeout.
@@ -58,6 +58,7 @@ pub struct Engine<C> {
     calls: HashMap<CallId, Call>,
     next_call: u64,
     script: Script,
+    warned_of_cluster: bool,
     effects: Effects,
 }
 
@@ -86,6 +87,7 @@ impl<C: SharedCell> Engine<C> {
             calls: HashMap::new(),
             next_call: 0,
             script: Script::Assumed { loaded: Instant(0) },
+            warned_of_cluster: false,
             effects: Effects::default(),
         }
     }
@@ -106,9 +108,10 @@ impl<C: SharedCell> Engine<C> {
 
     /// A request came. `stream` is its number while it lives.
     pub fn request(&mut self, stream: StreamId, request: &Request<'_>, now: Instant) -> Step {
+        let grpc = request.is_grpc();
         let parts = match self.parts(request) {
             Ok(parts) => parts,
-            Err(ruling) => return Step::Done(self.verdict(ruling, Micros::ZERO)),
+            Err(ruling) => return Step::Done(self.verdict(ruling, grpc, Micros::ZERO)),
         };
         if parts.is_empty() {
             return Step::Pass;
@@ -116,6 +119,8 @@ impl<C: SharedCell> Engine<C> {
         let mut waiter = Waiter {
             parts,
             arrived: now,
+            grpc,
+            asked: 0,
         };
         let full = self.waiters.len() >= self.config.redis.max_waiting;
         if full {
@@ -126,7 +131,7 @@ impl<C: SharedCell> Engine<C> {
         }
         if waiter.is_answered() {
             let ruling = self.rule_on(&waiter, now);
-            return Step::Done(self.verdict(ruling, Micros::ZERO));
+            return Step::Done(self.verdict(ruling, grpc, Micros::ZERO));
         }
         self.waiters.insert(stream, waiter);
         self.effects.add(Metric::Waiting, 1);
@@ -158,6 +163,8 @@ impl<C: SharedCell> Engine<C> {
         self.end_overdue_calls(now);
         self.end_overdue_requests(now);
         self.tick_breaker(now);
+        // Should the host ever lose a wake, the requests after it must not be paced by the tick.
+        self.woken = false;
         self.dispatch(now);
     }
 
@@ -172,15 +179,17 @@ impl<C: SharedCell> Engine<C> {
             };
             match keyed {
                 Keyed::By(key) => {
-                    let key = redis_key(&self.config.redis.key_prefix, &rule.name, &key);
-                    let bucket = (number, key.into_bytes());
+                    let bucket = self.bucket(number, rule, &key);
                     if rule.shadow {
                         parts.push(Part::asking(vec![bucket], true));
                     } else {
                         enforced.push(bucket);
                     }
                 }
-                Keyed::Deny if rule.shadow => parts.push(Part::refused_in_shadow(number)),
+                Keyed::Deny if rule.shadow => {
+                    let bucket = self.bucket(number, rule, &Key::default());
+                    parts.push(Part::key_missing(bucket));
+                }
                 Keyed::Deny => return Err(ruling::missing_key(&self.config, number)),
                 Keyed::Skip => {}
             }
@@ -191,6 +200,16 @@ impl<C: SharedCell> Engine<C> {
         Ok(parts)
     }
 
+    fn bucket(&self, number: u16, rule: &Rule, key: &Key) -> Bucket {
+        let key = redis_key(&self.config.redis.key_prefix, &rule.name, key);
+        Bucket {
+            rule: number,
+            key: key.into_bytes(),
+            limit: rule.limit,
+            cost: rule.cost,
+        }
+    }
+
     /// Ends the wait of a request whose parts are all answered.
     fn finish(&mut self, stream: StreamId, now: Instant) {
         let Some(waiter) = self.waiters.remove(&stream) else {
@@ -198,7 +217,7 @@ impl<C: SharedCell> Engine<C> {
         };
         let waited = now.since(waiter.arrived);
         let ruling = self.rule_on(&waiter, now);
-        let verdict = self.verdict(ruling, waited);
+        let verdict = self.verdict(ruling, waiter.grpc, waited);
         self.effects.add(Metric::Waiting, -1);
         self.effects.record(Metric::WaitUs, waited.0);
         self.effects.push(Effect::Finish(stream, verdict));
@@ -218,7 +237,9 @@ impl<C: SharedCell> Engine<C> {
             .waiters
             .iter()
             .filter(|(_, waiter)| waiter.deadline(timeout) <= now);
-        let overdue: Vec<StreamId> = overdue.map(|(stream, _)| *stream).collect();
+        let mut overdue: Vec<StreamId> = overdue.map(|(stream, _)| *stream).collect();
+        // Local buckets admit the first that came, and streams are numbered as they come.
+        overdue.sort_unstable();
         for stream in overdue {
             self.give_up(stream, now);
         }
@@ -234,7 +255,7 @@ impl<C: SharedCell> Engine<C> {
     }
 
     /// Counts the decisions of a ruling.
-    fn verdict(&mut self, ruling: Ruling, waited: Micros) -> Verdict {
+    fn verdict(&mut self, ruling: Ruling, grpc: bool, waited: Micros) -> Verdict {
         for (rule, decision) in ruling.decisions {
             self.effects.add(Metric::Requests(rule, decision), 1);
         }
@@ -243,6 +264,7 @@ impl<C: SharedCell> Engine<C> {
             decision,
             rule,
             waited,
+            grpc,
             action: ruling.action,
         }
     }

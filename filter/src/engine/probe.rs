@@ -3,8 +3,9 @@
 use super::Engine;
 use super::batch::Group;
 use super::calls::{Call, Purpose};
+use super::waiter::Bucket;
 use crate::breaker::{self, Contended, ProbePermit, SharedCell, Turn};
-use crate::limit::{Demand, TOKEN_BUCKET, TokenBucket};
+use crate::limit::{TOKEN_BUCKET, TokenBucket};
 use crate::metrics::Metric;
 use crate::units::{Instant, Micros};
 
@@ -44,24 +45,22 @@ impl<C: SharedCell> Engine<C> {
     /// A Redis that lost the script is asked once more with its text (`load`), which spares the
     /// requests to come a NOSCRIPT.
     pub(super) fn send_probe(&mut self, permit: ProbePermit, load: bool, now: Instant) {
-        let key = format!("{}:{{}}:probe", self.config.redis.key_prefix).into_bytes();
-        let demand = Demand {
-            count: 1,
-            buckets: vec![(&key, PROBE_LIMIT, 1)],
-        };
+        let key = format!("{}:{{}}:probe", self.config.redis.key_prefix);
+        let group = Group::probe(Bucket {
+            rule: 0,
+            key: key.into_bytes(),
+            limit: PROBE_LIMIT,
+            cost: 1,
+        });
         let mut body = Vec::new();
-        TOKEN_BUCKET.command(&mut body, &demand, load);
-        let deadline = now + self.config.redis.timeout;
-        let groups = vec![Group::probe(key)];
-        let purpose = Purpose::Probe { permit, load };
-        self.send(
-            body,
-            Call {
-                purpose,
-                sent: now,
-                deadline,
-                groups,
-            },
-        );
+        TOKEN_BUCKET.command(&mut body, &group.demand(), load);
+        let call = Call {
+            purpose: Purpose::Probe(permit),
+            load,
+            sent: now,
+            deadline: now + self.config.redis.timeout,
+            groups: vec![group],
+        };
+        self.send(body, call);
     }
 }

@@ -27,9 +27,10 @@ pub(super) struct Reading {
     pub(super) errors: Vec<ErrorClass>,
 }
 
-/// Reads how a call ended. A reply that does not fit its question makes all of them unknown: after
-/// it, no reply can be matched to a question with certainty.
-pub(super) fn read(groups: &[Group], end: CallEnd<'_>) -> Reading {
+/// Reads how a call ended; `load` when its first command carried the script's text. A reply that
+/// does not fit its question makes all of them unknown: after it, no reply can be matched to a
+/// question with certainty.
+pub(super) fn read(groups: &[Group], load: bool, end: CallEnd<'_>) -> Reading {
     let bytes = match end {
         CallEnd::Replied(bytes) => bytes,
         CallEnd::TimedOut => return failed(groups, CallResult::Timeout, Cause::Timeout),
@@ -39,24 +40,25 @@ pub(super) fn read(groups: &[Group], end: CallEnd<'_>) -> Reading {
         CallEnd::Malformed => return malformed(groups),
     };
     match resp::decode_all(bytes, groups.len()) {
-        Ok(replies) => read_replies(groups, &replies),
+        Ok(replies) => read_replies(groups, load, &replies),
         Err(_) => malformed(groups),
     }
 }
 
-fn read_replies(groups: &[Group], replies: &[Reply<'_>]) -> Reading {
+fn read_replies(groups: &[Group], load: bool, replies: &[Reply<'_>]) -> Reading {
     let mut reading = Reading {
         answers: Vec::with_capacity(groups.len()),
         result: CallResult::Ok,
         outcome: Outcome::Excluded,
         errors: Vec::new(),
     };
-    for (group, reply) in groups.iter().zip(replies) {
+    for (number, (group, reply)) in groups.iter().zip(replies).enumerate() {
         let answer = match reply {
-            Reply::Error(text) => reading.error(ErrorClass::of(text)),
+            Reply::Error(text) => reading.error(ErrorClass::of(text), load && number == 0),
             _ => {
+                let bursts: Vec<u64> = group.buckets.iter().map(|b| b.limit.burst).collect();
                 let count = group.members.len() as u64;
-                let Ok(charge) = Charge::from_reply(reply, count, group.buckets.len()) else {
+                let Ok(charge) = Charge::from_reply(reply, count, &bursts) else {
                     return malformed(groups);
                 };
                 reading.answered();
@@ -81,19 +83,18 @@ impl Reading {
         }
     }
 
-    fn error(&mut self, class: ErrorClass) -> GroupAnswer {
+    /// An error reply; `loaded` when the command carried the script's text.
+    fn error(&mut self, class: ErrorClass, loaded: bool) -> GroupAnswer {
         self.errors.push(class);
-        if class == ErrorClass::Noscript {
+        if class == ErrorClass::Noscript && !loaded {
             return GroupAnswer::Unscripted;
         }
+        self.result = match class {
+            ErrorClass::Unreachable => CallResult::Unreachable,
+            _ => CallResult::Error,
+        };
         match cause(class) {
-            Some(cause) => {
-                self.outcome = Outcome::Failure(cause);
-                self.result = match class {
-                    ErrorClass::Unreachable => CallResult::Unreachable,
-                    _ => CallResult::Error,
-                };
-            }
+            Some(cause) => self.outcome = Outcome::Failure(cause),
             // Redis answered; what is wrong is this key alone.
             None => self.answered(),
         }
@@ -112,9 +113,12 @@ const fn cause(class: ErrorClass) -> Option<Cause> {
         ErrorClass::Misconf => Some(Cause::Misconf),
         ErrorClass::Auth => Some(Cause::Auth),
         ErrorClass::Cluster => Some(Cause::Cluster),
-        ErrorClass::MaxClients => Some(Cause::Other),
+        // A store that forgets a script while it runs it, or can run none, serves nobody.
+        ErrorClass::MaxClients | ErrorClass::Unsupported | ErrorClass::Noscript => {
+            Some(Cause::Other)
+        }
         ErrorClass::Unreachable => Some(Cause::Unreachable),
-        ErrorClass::Noscript | ErrorClass::Wrongtype | ErrorClass::Other => None,
+        ErrorClass::Crossslot | ErrorClass::Wrongtype | ErrorClass::Other => None,
     }
 }
 

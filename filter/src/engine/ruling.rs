@@ -33,7 +33,7 @@ pub(super) fn rule_on(
             shadows.extend(
                 part.buckets
                     .first()
-                    .map(|(rule, _)| (*rule, shadow_decision(part))),
+                    .map(|b| (b.rule, shadow_decision(part))),
             );
         } else {
             enforced = Some(rule_on_enforced(config, part, local, now));
@@ -62,7 +62,8 @@ const fn shadow_decision(part: &Part) -> Decision {
         Some(PartResult::Counted { admitted: true, .. }) => Decision::Allowed,
         Some(PartResult::Counted {
             admitted: false, ..
-        }) => Decision::ShadowDenied,
+        })
+        | Some(PartResult::KeyMissing) => Decision::ShadowDenied,
         Some(PartResult::Unknown) | None => Decision::DegradedAllow,
     }
 }
@@ -104,7 +105,9 @@ fn rule_on_enforced(
                 refuse(config, &known)
             }
         }
-        Some(PartResult::Unknown) | None => degrade(config, part, local, now),
+        Some(PartResult::Unknown | PartResult::KeyMissing) | None => {
+            degrade(config, part, local, now)
+        }
     }
 }
 
@@ -118,10 +121,10 @@ fn known_standings<'a>(
         .buckets
         .iter()
         .zip(standings)
-        .filter_map(|((number, _), standing)| {
-            let rule = rule_of(config, *number)?;
+        .filter_map(|(bucket, standing)| {
+            let rule = rule_of(config, bucket.rule)?;
             Some((
-                *number,
+                bucket.rule,
                 RuleStanding {
                     rule,
                     standing: *standing,
@@ -135,7 +138,7 @@ fn admit(config: &Config, known: &[(u16, RuleStanding<'_>)]) -> Ruling {
     let standings: Vec<RuleStanding<'_>> = known.iter().map(|(_, standing)| *standing).collect();
     let tightest = known
         .iter()
-        .min_by_key(|(_, standing)| standing.remaining_share());
+        .min_by_key(|(_, standing)| standing.tightness());
     Ruling {
         decisions: known
             .iter()
@@ -180,25 +183,24 @@ fn refuse(config: &Config, known: &[(u16, RuleStanding<'_>)]) -> Ruling {
 fn degrade(config: &Config, part: &Part, local: &mut LocalBuckets, now: Instant) -> Ruling {
     let mut passed = Vec::new();
     let mut demands = Vec::new();
-    for (number, key) in &part.buckets {
-        let Some(rule) = rule_of(config, *number) else {
+    for bucket in &part.buckets {
+        let number = bucket.rule;
+        let Some(rule) = rule_of(config, number) else {
             continue;
         };
         match rule.on_failure {
-            OnFailure::Allow => passed.push((*number, Decision::DegradedAllow)),
+            OnFailure::Allow => passed.push((number, Decision::DegradedAllow)),
             OnFailure::Local(limit) => {
-                passed.push((*number, Decision::DegradedLocalAllow));
-                // A share of a limit may be smaller than one request of it costs.
-                let cost = rule.cost.min(limit.burst);
+                passed.push((number, Decision::DegradedLocalAllow));
                 demands.push(LocalDemand {
-                    rule: *number,
-                    key,
+                    rule: number,
+                    key: &bucket.key,
                     limit,
-                    cost,
+                    cost: bucket.cost,
                 });
             }
             OnFailure::Deny => {
-                let decided = (*number, Decision::DegradedDeny);
+                let decided = (number, Decision::DegradedDeny);
                 let action = Action::Refuse(Answer::unavailable());
                 return Ruling {
                     decisions: vec![decided],

@@ -1,15 +1,26 @@
 //! A request that waits, and what it asks of Redis.
 
 use super::effect::StreamId;
-use crate::limit::Standing;
+use crate::limit::{Standing, TokenBucket};
 use crate::units::{Instant, Micros};
+
+/// What one rule asks of Redis for one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bucket {
+    /// The rule's number.
+    pub(super) rule: u16,
+    /// The Redis key.
+    pub(super) key: Vec<u8>,
+    pub(super) limit: TokenBucket,
+    /// Tokens that the request costs.
+    pub(super) cost: u64,
+}
 
 /// Rules that are charged together in one command: all the enforced ones, or one shadow rule,
 /// which must neither refuse nor be held back by the others.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// Rule numbers and the Redis key of each.
-    pub(super) buckets: Vec<(u16, Vec<u8>)>,
+    pub(super) buckets: Vec<Bucket>,
     pub(super) shadow: bool,
     /// `None` until answered; an answered part is never asked again.
     pub(super) result: Option<PartResult>,
@@ -23,6 +34,8 @@ pub(super) enum PartResult {
         admitted: bool,
         standings: Vec<Standing>,
     },
+    /// A shadow rule would have refused the request for a key that it lacks.
+    KeyMissing,
     /// The count is unknown.
     Unknown,
 }
@@ -32,6 +45,9 @@ pub(super) enum PartResult {
 pub(super) struct Waiter {
     pub(super) parts: Vec<Part>,
     pub(super) arrived: Instant,
+    pub(super) grpc: bool,
+    /// Calls that carried it so far.
+    pub(super) asked: u8,
 }
 
 /// One part of one waiter.
@@ -42,7 +58,7 @@ pub(super) struct PartRef {
 }
 
 impl Part {
-    pub(super) const fn asking(buckets: Vec<(u16, Vec<u8>)>, shadow: bool) -> Self {
+    pub(super) const fn asking(buckets: Vec<Bucket>, shadow: bool) -> Self {
         Self {
             buckets,
             shadow,
@@ -50,32 +66,32 @@ impl Part {
         }
     }
 
-    /// A shadow rule that would have refused a request for its missing key: nothing to ask Redis.
-    pub(super) fn refused_in_shadow(rule: u16) -> Self {
-        let refused = PartResult::Counted {
-            admitted: false,
-            standings: Vec::new(),
-        };
+    /// A shadow rule whose key the request lacks: nothing to ask Redis.
+    pub(super) fn key_missing(bucket: Bucket) -> Self {
         Self {
-            buckets: vec![(rule, Vec::new())],
+            buckets: vec![bucket],
             shadow: true,
-            result: Some(refused),
+            result: Some(PartResult::KeyMissing),
         }
     }
 
-    /// Equal for parts that may share one command with a summed count: the same buckets.
+    /// Equal for parts that may share one command with a summed count: the same keys, which name
+    /// their rules.
     pub(super) fn signature(&self) -> Vec<u8> {
         let mut signature = Vec::with_capacity(64);
-        for (rule, key) in &self.buckets {
-            signature.extend_from_slice(&rule.to_be_bytes());
-            signature.extend_from_slice(&key.len().to_be_bytes());
-            signature.extend_from_slice(key);
+        for bucket in &self.buckets {
+            signature.extend_from_slice(&bucket.key.len().to_be_bytes());
+            signature.extend_from_slice(&bucket.key);
         }
         signature
     }
 }
 
 impl Waiter {
+    /// Calls that may carry a request: one that meets NOSCRIPT, one held back while another loaded
+    /// the script, and two that load it, of which a Redis Cluster needs one a shard.
+    pub(super) const ASKED_MAX: u8 = 4;
+
     pub(super) fn deadline(&self, timeout: Micros) -> Instant {
         self.arrived + timeout
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::BUCKET_FILL_MAX;
 use crate::resp::Reply;
 use crate::units::Micros;
 
@@ -34,6 +35,10 @@ pub enum ShapeError {
     WrongLength,
     /// More requests admitted than asked.
     OverAdmitted,
+    /// More tokens left than a full bucket holds, or a wait that no configuration allows.
+    OutOfRange,
+    /// Requests refused, although every bucket had room for one more.
+    RefusedWithRoom,
 }
 
 impl fmt::Display for ShapeError {
@@ -42,59 +47,85 @@ impl fmt::Display for ShapeError {
             Self::NotNumbers => "a reply that is not an array of whole numbers",
             Self::WrongLength => "a reply for another number of rules",
             Self::OverAdmitted => "a reply that admits more requests than were asked",
+            Self::OutOfRange => "a reply with numbers out of range",
+            Self::RefusedWithRoom => "a reply that refuses although there is room",
         })
     }
 }
 
 impl Charge {
-    /// Reads the flat array that a script returns to a demand of `count` requests on `rules` rules.
-    pub fn from_reply(reply: &Reply<'_>, count: u64, rules: usize) -> Result<Self, ShapeError> {
-        let Reply::Array(Some(items)) = reply else {
-            return Err(ShapeError::NotNumbers);
-        };
-        let numbers = items
-            .iter()
-            .map(|item| match item {
-                Reply::Integer(n) => u64::try_from(*n).map_err(|_| ShapeError::NotNumbers),
-                _ => Err(ShapeError::NotNumbers),
-            })
-            .collect::<Result<Vec<u64>, _>>()?;
+    /// Reads the flat array that a script returns to a demand of `count` requests on buckets that
+    /// hold `bursts` tokens when full.
+    ///
+    /// # Errors
+    /// When the reply cannot be the script's answer to that demand.
+    pub fn from_reply(reply: &Reply<'_>, count: u64, bursts: &[u64]) -> Result<Self, ShapeError> {
+        let numbers = numbers(reply)?;
         let Some((&admitted, fields)) = numbers.split_first() else {
             return Err(ShapeError::WrongLength);
         };
         let (standings, rest) = fields.as_chunks::<3>();
-        if standings.len() != rules || !rest.is_empty() {
+        if standings.len() != bursts.len() || !rest.is_empty() {
             return Err(ShapeError::WrongLength);
         }
         if admitted > count {
             return Err(ShapeError::OverAdmitted);
         }
+        let standings = standings.iter().zip(bursts);
         let rules = standings
-            .iter()
-            .map(|&[remaining, retry, reset]| Standing {
-                remaining,
-                retry: Micros(retry),
-                reset: Micros(reset),
-            })
-            .collect();
+            .map(|(fields, burst)| Standing::within(*fields, *burst))
+            .collect::<Result<Vec<Standing>, _>>()?;
+        let has_room = rules.iter().all(|standing| standing.retry == Micros::ZERO);
+        if admitted < count && has_room {
+            return Err(ShapeError::RefusedWithRoom);
+        }
         Ok(Self { admitted, rules })
     }
+}
+
+impl Standing {
+    fn within([remaining, retry, reset]: [u64; 3], burst: u64) -> Result<Self, ShapeError> {
+        let (retry, reset) = (Micros(retry), Micros(reset));
+        // One more request can wait for no more than what a full bucket waits for.
+        if remaining > burst || retry > reset || reset > WAIT_MAX {
+            return Err(ShapeError::OutOfRange);
+        }
+        Ok(Self {
+            remaining,
+            retry,
+            reset,
+        })
+    }
+}
+
+/// The longest that a bucket may take to fill, rounded up.
+const WAIT_MAX: Micros = Micros(BUCKET_FILL_MAX.0.saturating_add(1));
+
+fn numbers(reply: &Reply<'_>) -> Result<Vec<u64>, ShapeError> {
+    let Reply::Array(Some(items)) = reply else {
+        return Err(ShapeError::NotNumbers);
+    };
+    let number = |item: &Reply<'_>| match item {
+        Reply::Integer(n) => u64::try_from(*n).map_err(|_| ShapeError::NotNumbers),
+        _ => Err(ShapeError::NotNumbers),
+    };
+    items.iter().map(number).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn numbers(items: &[i64]) -> Reply<'static> {
+    fn array(items: &[i64]) -> Reply<'static> {
         Reply::Array(Some(items.iter().map(|n| Reply::Integer(*n)).collect()))
     }
 
     #[test]
     fn a_reply_that_fits_is_read_field_by_field() {
-        let charge = Charge::from_reply(&numbers(&[2, 5, 0, 900]), 3, 1).unwrap();
+        let charge = Charge::from_reply(&array(&[2, 5, 1, 900]), 3, &[5]).unwrap();
         let standing = Standing {
             remaining: 5,
-            retry: Micros(0),
+            retry: Micros(1),
             reset: Micros(900),
         };
         assert_eq!(
@@ -111,14 +142,23 @@ mod tests {
         let cases = [
             (Reply::Integer(1), ShapeError::NotNumbers),
             (Reply::Array(None), ShapeError::NotNumbers),
-            (numbers(&[1, -1, 0, 0]), ShapeError::NotNumbers),
-            (numbers(&[]), ShapeError::WrongLength),
-            (numbers(&[1]), ShapeError::WrongLength),
-            (numbers(&[1, 1, 0, 0, 1]), ShapeError::WrongLength),
-            (numbers(&[4, 1, 0, 0]), ShapeError::OverAdmitted),
+            (array(&[1, -1, 0, 0]), ShapeError::NotNumbers),
+            (array(&[]), ShapeError::WrongLength),
+            (array(&[1]), ShapeError::WrongLength),
+            (array(&[1, 1, 0, 0, 1]), ShapeError::WrongLength),
+            (array(&[4, 1, 0, 0]), ShapeError::OverAdmitted),
+            (array(&[3, 6, 0, 0]), ShapeError::OutOfRange),
+            (array(&[3, 1, 0, i64::MAX]), ShapeError::OutOfRange),
+            (array(&[2, 1, i64::MAX, 0]), ShapeError::OutOfRange),
+            (array(&[2, 1, 9, 8]), ShapeError::OutOfRange),
+            (array(&[2, 1, 0, 0]), ShapeError::RefusedWithRoom),
         ];
         for (reply, expected) in cases {
-            assert_eq!(Charge::from_reply(&reply, 3, 1), Err(expected), "{reply:?}");
+            assert_eq!(
+                Charge::from_reply(&reply, 3, &[5]),
+                Err(expected),
+                "{reply:?}"
+            );
         }
     }
 }

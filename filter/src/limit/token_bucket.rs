@@ -22,6 +22,15 @@ pub struct TokenBucket {
     pub burst: u64,
 }
 
+impl TokenBucket {
+    /// The time in which this many tokens are gained, rounded down.
+    pub fn refill_time(&self, tokens: u64) -> Micros {
+        let ticks = u128::from(tokens).saturating_mul(self.per.0.into());
+        let us = ticks.checked_div(self.requests.into()).unwrap_or_default();
+        Micros(u64::try_from(us).unwrap_or(u64::MAX))
+    }
+}
+
 /// Theoretical arrival time: `us + fraction / requests` microseconds on the clock that is used with
 /// it. The default lies in the past of every clock: a full bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

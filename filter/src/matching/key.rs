@@ -66,7 +66,7 @@ pub enum Part {
 }
 
 /// What a request is counted by under one rule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The parts, encoded as the module's head says; printable ASCII.
     pub text: String,

@@ -58,6 +58,14 @@ impl<'a> Request<'a> {
         Some(Cow::Owned(joined))
     }
 
+    /// Whether the request is gRPC by Envoy's own test: `application/grpc` or
+    /// `application/grpc+proto` and the like, but not gRPC-Web, which has other content types.
+    pub fn is_grpc(&self) -> bool {
+        let content_type = self.first("content-type").unwrap_or_default();
+        let suffix = content_type.strip_prefix(b"application/grpc");
+        suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with(b"+"))
+    }
+
     /// The address of the client, if known.
     pub const fn client_ip(&self) -> Option<IpAddr> {
         self.client_ip
@@ -139,6 +147,25 @@ mod tests {
         assert_eq!(request.header("x").as_deref(), Some(b"1,\xff,3".as_slice()));
         assert_eq!(request.header("y").as_deref(), Some(b"".as_slice()));
         assert_eq!(request.header("z"), None);
+    }
+
+    #[test]
+    fn grpc_is_what_envoy_takes_for_grpc() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web+proto", false),
+            ("application/grpcx", false),
+            ("application/json", false),
+        ] {
+            let map = headers(&[("content-type", content_type.as_bytes())]);
+            assert_eq!(
+                Request::new(&map, None).is_grpc(),
+                expected,
+                "{content_type}"
+            );
+        }
+        assert!(!Request::new(&[], None).is_grpc());
     }
 
     #[test]

@@ -25,7 +25,16 @@ pub enum Reply<'a> {
 /// [`Cause::Truncated`] or [`Cause::Surplus`] when the count does not fit the bytes, otherwise
 /// what [`Scanner::feed`] says of them. Nothing is decoded unless all is.
 pub fn decode_all(bytes: &[u8], expected: usize) -> Result<Vec<Reply<'_>>, Malformed> {
-    let mut scanner = Scanner::new(expected);
+    decode(bytes, Scanner::new(expected))
+}
+
+/// Exactly `expected` commands, as a model of Redis reads them.
+#[cfg(test)]
+pub(crate) fn decode_commands(bytes: &[u8], expected: usize) -> Result<Vec<Reply<'_>>, Malformed> {
+    decode(bytes, Scanner::of_commands(expected))
+}
+
+fn decode(bytes: &[u8], mut scanner: Scanner) -> Result<Vec<Reply<'_>>, Malformed> {
     let mut rest = bytes;
     let mut replies = Vec::new();
     // The arrays that are open, each with the elements it has so far, the innermost last. They
@@ -57,7 +66,7 @@ pub fn decode_all(bytes: &[u8], expected: usize) -> Result<Vec<Reply<'_>>, Malfo
 /// True when `bytes` are exactly `expected` commands, each a non-empty array of bulk strings as
 /// [`command`](super::encode::command) writes it: then a store answers with as many replies.
 pub fn are_commands(bytes: &[u8], expected: usize) -> bool {
-    let mut scanner = Scanner::new(expected);
+    let mut scanner = Scanner::of_commands(expected);
     let mut rest = bytes;
     let mut inside = false;
     while let Ok(step) = scanner.step(&mut rest) {

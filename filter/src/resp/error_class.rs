@@ -16,11 +16,15 @@ pub enum ErrorClass {
     Misconf,
     /// `NOAUTH`, `WRONGPASS`, `NOPERM`: not with these credentials.
     Auth,
-    /// `CLUSTERDOWN`, `TRYAGAIN`, `MOVED`, `ASK`: the slot is not served here now. Not
-    /// `CROSSSLOT`, which says something about the keys of one command only.
+    /// `CLUSTERDOWN`, `TRYAGAIN`, `MOVED`, `ASK`: the slot is not served here now.
     Cluster,
+    /// `CROSSSLOT`: the keys of one command live in different slots of a Redis Cluster.
+    Crossslot,
     /// `ERR max number of clients reached`.
     MaxClients,
+    /// `ERR unknown command`, or `redis_proxy`'s own refusal to pass a command on: what answers
+    /// can run no scripts, and never will.
+    Unsupported,
     /// `NOSCRIPT`: the script is not loaded; send its text.
     Noscript,
     /// `WRONGTYPE`: somebody else's value lies under this key.
@@ -35,7 +39,7 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// Every class.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Oom,
         Self::Readonly,
         Self::Loading,
@@ -43,7 +47,9 @@ impl ErrorClass {
         Self::Misconf,
         Self::Auth,
         Self::Cluster,
+        Self::Crossslot,
         Self::MaxClients,
+        Self::Unsupported,
         Self::Noscript,
         Self::Wrongtype,
         Self::Unreachable,
@@ -66,28 +72,13 @@ impl ErrorClass {
             "MISCONF" | "NOREPLICAS" | "MASTERDOWN" => Self::Misconf,
             "NOAUTH" | "WRONGPASS" | "NOPERM" => Self::Auth,
             "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" => Self::Cluster,
+            "CROSSSLOT" => Self::Crossslot,
             "NOSCRIPT" => Self::Noscript,
             "WRONGTYPE" => Self::Wrongtype,
             _ if text.starts_with("ERR max number of clients reached") => Self::MaxClients,
+            _ if UNSUPPORTED.iter().any(|error| text.starts_with(error)) => Self::Unsupported,
             _ if PROXY_ERRORS.iter().any(|error| text.starts_with(error)) => Self::Unreachable,
             _ => Self::Other,
-        }
-    }
-
-    /// True when the error says something about the store and not about one key or script: only
-    /// these feed the breaker.
-    pub const fn is_store_wide(self) -> bool {
-        match self {
-            Self::Oom
-            | Self::Readonly
-            | Self::Loading
-            | Self::Busy
-            | Self::Misconf
-            | Self::Auth
-            | Self::Cluster
-            | Self::MaxClients
-            | Self::Unreachable => true,
-            Self::Noscript | Self::Wrongtype | Self::Other => false,
         }
     }
 
@@ -99,13 +90,23 @@ impl ErrorClass {
             Self::Loading => "loading",
             Self::Busy => "busy",
             Self::Auth => "auth",
-            Self::Cluster => "cluster",
+            Self::Cluster | Self::Crossslot => "cluster",
             Self::Noscript => "noscript",
             Self::Wrongtype => "wrongtype",
-            Self::Misconf | Self::MaxClients | Self::Unreachable | Self::Other => "other",
+            Self::Misconf
+            | Self::MaxClients
+            | Self::Unsupported
+            | Self::Unreachable
+            | Self::Other => "other",
         }
     }
 }
+
+const UNSUPPORTED: [&str; 3] = [
+    "ERR unknown command",
+    "ERR unsupported command",
+    "unsupported command",
+];
 
 const PROXY_ERRORS: [&str; 3] = [
     "upstream failure",
@@ -135,85 +136,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_error_has_its_class_its_label_and_its_scope() {
+    fn every_error_has_its_class_and_its_label() {
         use ErrorClass as C;
-        let rows: &[(C, &str, bool, &[&str])] = &[
-            (C::Oom, "oom", true, &["OOM command not allowed"]),
-            (C::Readonly, "readonly", true, &["READONLY You can't write"]),
+        let rows: &[(C, &str, &[&str])] = &[
+            (C::Oom, "oom", &["OOM command not allowed"]),
+            (C::Readonly, "readonly", &["READONLY You can't write"]),
             (
                 C::Loading,
                 "loading",
-                true,
                 &["LOADING", "LOADING Redis is loading"],
             ),
-            (
-                C::Busy,
-                "busy",
-                true,
-                &["BUSY Redis is busy running a script."],
-            ),
+            (C::Busy, "busy", &["BUSY Redis is busy running a script."]),
             (
                 C::Misconf,
                 "other",
-                true,
                 &["MISCONF x", "NOREPLICAS x", "MASTERDOWN x"],
             ),
-            (
-                C::Auth,
-                "auth",
-                true,
-                &["NOAUTH x", "WRONGPASS x", "NOPERM x"],
-            ),
+            (C::Auth, "auth", &["NOAUTH x", "WRONGPASS x", "NOPERM x"]),
+            (C::Cluster, "cluster", &["CLUSTERDOWN x", "TRYAGAIN x"]),
             (
                 C::Cluster,
                 "cluster",
-                true,
-                &["CLUSTERDOWN x", "TRYAGAIN x"],
-            ),
-            (
-                C::Cluster,
-                "cluster",
-                true,
                 &["MOVED 3999 [::1]:1", "ASK 3999 [::1]:1"],
             ),
             (
                 C::MaxClients,
                 "other",
-                true,
                 &["ERR max number of clients reached"],
             ),
             (
                 C::Unreachable,
                 "other",
-                true,
                 &["upstream failure", "no upstream host"],
             ),
-            (C::Unreachable, "other", true, &["upstream protocol error"]),
-            (
-                C::Noscript,
-                "noscript",
-                false,
-                &["NOSCRIPT No matching script."],
-            ),
+            (C::Unreachable, "other", &["upstream protocol error"]),
+            (C::Noscript, "noscript", &["NOSCRIPT No matching script."]),
             (
                 C::Wrongtype,
                 "wrongtype",
-                false,
                 &["WRONGTYPE Operation against a key"],
             ),
+            (C::Other, "other", &["", "ERR syntax error"]),
+            (C::Crossslot, "cluster", &["CROSSSLOT Keys in request"]),
             (
-                C::Other,
+                C::Unsupported,
                 "other",
-                false,
-                &["", "ERR syntax error", "CROSSSLOT Keys in request"],
+                &[
+                    "ERR unknown command 'EVALSHA'",
+                    "unsupported command 'evalsha'",
+                ],
             ),
         ];
-        for &(class, metric, store_wide, texts) in rows {
+        for &(class, metric, texts) in rows {
             for text in texts {
                 assert_eq!(ErrorClass::of(text.as_bytes()), class, "{text}");
             }
             assert_eq!(class.metric(), metric, "{class:?}");
-            assert_eq!(class.is_store_wide(), store_wide, "{class:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Assumes nothing about how the bytes are cut into pieces: everything a later piece needs is in
 //! the state, which is a few words whatever the peer sends. Bulk contents are skipped, not read.
 
-use super::{Cause, MAX_ELEMENTS, MAX_LINE_BYTES, MAX_REPLY_BYTES, Malformed};
+use super::{Cause, Limits, MAX_LINE_BYTES, Malformed};
 
 /// Where in the whole stream some content lies: offsets of its first byte and of the byte after.
 #[derive(Clone, Copy, Debug)]
@@ -73,13 +73,15 @@ enum State {
 /// A reader of tokens from pieces of a stream.
 #[derive(Debug)]
 pub(super) struct Lexer {
+    limits: Limits,
     state: State,
     offset: usize,
 }
 
 impl Lexer {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(limits: Limits) -> Self {
         Self {
+            limits,
             state: State::Type,
             offset: 0,
         }
@@ -134,7 +136,7 @@ impl Lexer {
                 _ => self.within_line(start)?,
             },
             State::Number { kind, number, .. } if byte == b'\r' => {
-                State::LineFeed(kind.ended(number)?)
+                State::LineFeed(kind.ended(number, self.limits)?)
             }
             State::Number {
                 kind,
@@ -203,7 +205,7 @@ impl Lexer {
 
 impl Kind {
     /// What a line of this kind means once its number is whole.
-    fn ended(self, number: Number) -> Result<Ended, Cause> {
+    fn ended(self, number: Number, limits: Limits) -> Result<Ended, Cause> {
         let Number::Digits { value, .. } = number else {
             return Err(Cause::BadNumber);
         };
@@ -216,9 +218,9 @@ impl Kind {
             _ => usize::try_from(value).unwrap_or(usize::MAX),
         };
         match self {
-            Self::Bulk if length <= MAX_REPLY_BYTES => Ok(Ended::BulkHeader(length)),
+            Self::Bulk if length <= limits.bytes => Ok(Ended::BulkHeader(length)),
             Self::Bulk => Err(Cause::ReplyTooLong),
-            _ if length <= MAX_ELEMENTS => Ok(Ended::Token(Token::Array(Some(length)))),
+            _ if length <= limits.elements => Ok(Ended::Token(Token::Array(Some(length)))),
             _ => Err(Cause::TooManyElements),
         }
     }

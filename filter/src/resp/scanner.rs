@@ -1,7 +1,7 @@
 //! Counting whole replies in a stream that comes in pieces.
 
 use super::lexer::{Lexer, Token};
-use super::{Cause, MAX_DEPTH, MAX_REPLY_BYTES, Malformed};
+use super::{Cause, Limits, MAX_DEPTH, Malformed};
 
 /// Watches for a given number of replies, and not a byte more, in pieces cut anywhere.
 ///
@@ -9,6 +9,7 @@ use super::{Cause, MAX_DEPTH, MAX_REPLY_BYTES, Malformed};
 /// holds at most [`MAX_DEPTH`] counters. After a fault it stays at that fault.
 #[derive(Debug)]
 pub struct Scanner {
+    limits: Limits,
     lexer: Lexer,
     /// Elements still to come of each array that is open, the innermost last.
     open: Vec<usize>,
@@ -28,8 +29,18 @@ pub(super) struct Step {
 impl Scanner {
     /// A scanner for `expected` replies; with none expected, every byte is surplus.
     pub const fn new(expected: usize) -> Self {
+        Self::within(Limits::REPLY, expected)
+    }
+
+    /// A scanner for commands, which may be longer than replies.
+    pub(super) const fn of_commands(expected: usize) -> Self {
+        Self::within(Limits::COMMAND, expected)
+    }
+
+    const fn within(limits: Limits, expected: usize) -> Self {
         Self {
-            lexer: Lexer::new(),
+            limits,
+            lexer: Lexer::new(limits),
             open: Vec::new(),
             reply_start: 0,
             missing: expected,
@@ -79,7 +90,7 @@ impl Scanner {
             return Ok(None);
         };
         // A line or a bulk string is bounded by itself, so looking when one ends is soon enough.
-        if self.lexer.offset().saturating_sub(self.reply_start) > MAX_REPLY_BYTES {
+        if self.lexer.offset().saturating_sub(self.reply_start) > self.limits.bytes {
             return Err(self.fault(Cause::ReplyTooLong));
         }
         let closed = match token {

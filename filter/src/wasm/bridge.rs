@@ -1,10 +1,12 @@
 //! The bridge's connections: host buffers in and out of a [`Session`].
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, RootContext, StreamContext};
 use proxy_wasm::types::{Action, BufferType, ContextType};
 
-use crate::bridge::{Downstream, Session, Upstream};
+use crate::bridge::{Downstream, Refusal, Session, Upstream};
 
 /// The root of the network filter. It needs no configuration.
 pub(super) struct BridgeRoot;
@@ -41,7 +43,7 @@ impl StreamContext for BridgeStream {
             Downstream::Wait => replace(BufferType::DownstreamData, size, b""),
             // There is no way to write to the caller from here, so the log must say why.
             Downstream::Refuse(refusal) => {
-                log::warn!("call refused: {refusal}");
+                warn_once(refusal);
                 drop_connection(size);
             }
             Downstream::Close => drop_connection(size),
@@ -65,6 +67,15 @@ impl StreamContext for BridgeStream {
         };
         replace(BufferType::UpstreamData, size, &answer);
         Action::Continue
+    }
+}
+
+/// Only a fault of our own, or a stranger who calls the internal listener, is ever refused: once
+/// in the life of a VM tells as much as once a call.
+fn warn_once(refusal: Refusal) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        log::warn!("{refusal} (said once)");
     }
 }
 

@@ -5,8 +5,8 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, GrpcStatusCode, MapType};
 
 use super::host;
-use super::limiter::{Fate, Limiter, SharedLimiter, carry_out};
-use crate::answer::Answer;
+use super::limiter::{Fate, Limiter, SharedLimiter, borrow, carry_out};
+use crate::answer::{Answer, GrpcStatus};
 use crate::engine::Step;
 use crate::matching::{Request, parse_address};
 
@@ -25,7 +25,7 @@ impl LimiterHttp {
     }
 
     fn with_limiter<T>(&self, event: impl FnOnce(&mut Limiter) -> T) -> Option<T> {
-        let mut limiter = self.limiter.as_ref()?.try_borrow_mut().ok()?;
+        let mut limiter = borrow(self.limiter.as_ref()?)?;
         let outcome = event(&mut limiter);
         carry_out(&mut limiter);
         Some(outcome)
@@ -83,34 +83,20 @@ impl Drop for LimiterHttp {
     }
 }
 
-/// Answers the current stream here.
-pub(super) fn send(answer: &Answer) {
-    let headers = || {
-        answer
-            .headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-    };
-    if is_grpc() {
-        let status = if answer.grpc_status == 8 {
-            GrpcStatusCode::ResourceExhausted
-        } else {
-            GrpcStatusCode::Unavailable
+/// Answers the current stream here, in the way of gRPC when that is what it speaks.
+pub(super) fn send(answer: &Answer, grpc: bool) {
+    let fields = answer.headers.iter();
+    let fields = fields.map(|(name, value)| (*name, value.as_str()));
+    if grpc {
+        let status = match answer.grpc_status {
+            GrpcStatus::ResourceExhausted => GrpcStatusCode::ResourceExhausted,
+            GrpcStatus::Unavailable => GrpcStatusCode::Unavailable,
         };
-        let metadata = headers().filter(|(name, _)| *name != "content-type");
-        let metadata = metadata
-            .map(|(name, value)| (name, value.as_bytes()))
-            .collect();
-        let _ = hostcalls::send_grpc_response(status, None, metadata);
+        let metadata = fields.filter(|(name, _)| *name != "content-type");
+        let metadata = metadata.map(|(name, value)| (name, value.as_bytes()));
+        let _ = hostcalls::send_grpc_response(status, None, metadata.collect());
     } else {
         let body = Some(answer.body.as_bytes());
-        let _ = hostcalls::send_http_response(answer.status, headers().collect(), body);
+        let _ = hostcalls::send_http_response(answer.status, fields.collect(), body);
     }
-}
-
-fn is_grpc() -> bool {
-    hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, "content-type")
-        .ok()
-        .flatten()
-        .is_some_and(|value| value.starts_with(b"application/grpc"))
 }

@@ -1,8 +1,7 @@
 //! What the root and the requests of one worker share: the engine, and the host's numbers for
 //! things the engine knows by other names.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -40,13 +39,14 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    /// Sets up everything that costs a lookup by name in the host, once.
-    pub(super) fn new(config: Config, root_context: u32) -> Self {
+    /// Sets up everything that costs a lookup by name in the host, once. `None` when the host has
+    /// no queue for it, without which no batch would ever be sent.
+    pub(super) fn new(config: Config, root_context: u32) -> Option<Self> {
         let config = Rc::new(config);
         // A name of its own: the host wakes whoever registered a queue's name last.
         let name = format!("velocitygate.turn.{:016x}", host::random());
-        let queue = hostcalls::register_shared_queue(&name).unwrap_or_default();
-        Self {
+        let queue = hostcalls::register_shared_queue(&name).ok()?;
+        Some(Self {
             engine: Engine::new(Rc::clone(&config), breaker(&config)),
             metrics: define_metrics(&config),
             config,
@@ -56,7 +56,7 @@ impl Limiter {
             calls: HashMap::new(),
             passed: HashMap::new(),
             tick_period: None,
-        }
+        })
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -73,14 +73,28 @@ impl Limiter {
         self.passed.remove(&stream)
     }
 
-    /// Follows the pace that the engine asks for. Only called where there was traffic: VMs that
-    /// serve none (Envoy configures some) never tick, never probe, and publish nothing.
-    fn keep_pace(&mut self) {
-        let period = self.engine.tick_period();
-        if self.tick_period != Some(period) {
-            self.tick_period = Some(period);
-            let _ = hostcalls::set_tick_period(Duration::from_micros(period.0));
+    /// Ticks at the pace that the engine asks for. A faster pace is taken up at once, a slower one
+    /// only at a tick (`may_slow_down`): setting it costs the host a new timer, and a busy worker
+    /// would do so twice a request. VMs that serve no traffic (Envoy configures some) never come
+    /// here: they never tick, never probe, and publish nothing.
+    fn keep_pace(&mut self, may_slow_down: bool) {
+        let wanted = self.engine.tick_period();
+        let change = match self.tick_period {
+            None => true,
+            Some(current) => wanted < current || (may_slow_down && wanted > current),
+        };
+        if change {
+            self.tick_period = Some(wanted);
+            let _ = hostcalls::set_tick_period(Duration::from_micros(wanted.0));
         }
+    }
+
+    /// Time passed.
+    pub(super) fn tick(&mut self) {
+        let now = self.now();
+        self.engine.tick(now);
+        carry_out(self);
+        self.keep_pace(true);
     }
 
     fn metric(&self, metric: Metric) -> Option<u32> {
@@ -136,6 +150,7 @@ impl Limiter {
                     let _ = hostcalls::record_metric(id, value);
                 }
             }
+            Effect::Warn(text) => log::warn!("{text}"),
             Effect::Moved(transition) => {
                 let level = if transition.to == State::Open {
                     LogLevel::Warn
@@ -167,7 +182,7 @@ impl Limiter {
                 Fate::Passes
             }
             Action::Refuse(answer) => {
-                super::http::send(&answer);
+                super::http::send(&answer, verdict.grpc);
                 Fate::Answered
             }
         }
@@ -181,10 +196,19 @@ pub(super) enum Fate {
     Answered,
 }
 
+/// The limiter, for one event. The host defers whatever could call back into the VM meanwhile, so
+/// it is never taken already; if it ever is, the log tells that an event was lost.
+pub(super) fn borrow(limiter: &SharedLimiter) -> Option<RefMut<'_, Limiter>> {
+    let borrowed = limiter.try_borrow_mut();
+    borrowed
+        .inspect_err(|_| log::error!("event lost: the limiter is at work"))
+        .ok()
+}
+
 /// Carries out what the engine asks for, until it asks for nothing more, and keeps its pace.
 pub(super) fn carry_out(limiter: &mut Limiter) {
     loop {
-        let effects = VecDeque::from(limiter.engine.take_effects());
+        let effects = limiter.engine.take_effects();
         if effects.is_empty() {
             break;
         }
@@ -192,7 +216,7 @@ pub(super) fn carry_out(limiter: &mut Limiter) {
             limiter.perform(effect);
         }
     }
-    limiter.keep_pace();
+    limiter.keep_pace(false);
 }
 
 fn breaker(config: &Config) -> Breaker<SharedData> {

@@ -9,7 +9,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, MapType};
 
 use super::http::LimiterHttp;
-use super::limiter::{Limiter, SharedLimiter, carry_out};
+use super::limiter::{Limiter, SharedLimiter, borrow, carry_out};
 use crate::config::Config;
 use crate::engine::CallEnd;
 
@@ -28,7 +28,7 @@ impl LimiterRoot {
 
     /// Runs one event on the limiter and carries out what comes of it.
     fn with_limiter(&self, event: impl FnOnce(&mut Limiter)) {
-        if let Some(mut limiter) = self.limiter.as_ref().and_then(|l| l.try_borrow_mut().ok()) {
+        if let Some(mut limiter) = self.limiter.as_ref().and_then(borrow) {
             event(&mut limiter);
             carry_out(&mut limiter);
         }
@@ -77,8 +77,8 @@ impl RootContext for LimiterRoot {
         match Config::parse(&document.ok().flatten().unwrap_or_default()) {
             Ok(config) => {
                 let limiter = Limiter::new(config, self.context_id);
-                self.limiter = Some(Rc::new(RefCell::new(limiter)));
-                true
+                self.limiter = limiter.map(|limiter| Rc::new(RefCell::new(limiter)));
+                self.limiter.is_some()
             }
             Err(problems) => {
                 log::error!("configuration refused: {problems}");
@@ -96,10 +96,7 @@ impl RootContext for LimiterRoot {
     }
 
     fn on_tick(&mut self) {
-        self.with_limiter(|limiter| {
-            let now = limiter.now();
-            limiter.engine.tick(now);
-        });
+        self.with_limiter(Limiter::tick);
     }
 
     fn get_type(&self) -> Option<ContextType> {

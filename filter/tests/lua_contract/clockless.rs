@@ -94,7 +94,7 @@ impl Clockless {
             let [begin, answer, keys @ .., end] = done.as_slice() else {
                 panic!("{done:?}")
             };
-            let charge = Charge::from_reply(answer, demand.count, demand.buckets.len());
+            let charge = Charge::from_reply(answer, demand.count, &bursts(demand));
             let (keys, _) = keys.as_chunks::<3>();
             Outcome {
                 charge: charge.unwrap_or_else(|error| panic!("{error}: {answer:?}")),
@@ -117,4 +117,12 @@ fn held(value: &Reply<'_>, ttl: &Reply<'_>) -> Held {
         value,
         ttl: integer(ttl),
     }
+}
+
+fn bursts(demand: &Demand<'_>) -> Vec<u64> {
+    demand
+        .buckets
+        .iter()
+        .map(|(_, limit, _)| limit.burst)
+        .collect()
 }

@@ -39,7 +39,7 @@ fn ask(redis: &mut Connection, count: u64) -> (Charge, bool) {
                 assert_eq!(ErrorClass::of(text), ErrorClass::Noscript);
                 None
             }
-            reply => Some(Charge::from_reply(reply, count, 1).unwrap()),
+            reply => Some(Charge::from_reply(reply, count, &[LIMIT.burst]).unwrap()),
         });
         match charge {
             Some(charge) => return (charge, load),
@@ -65,7 +65,7 @@ fn ask_with_time(redis: &mut Connection, time_first: bool) -> (u64, u64) {
             panic!("{replies:?}")
         };
         let (at, answer) = if time_first { (0, 1) } else { (1, 0) };
-        let charge = Charge::from_reply(&done[answer], LIMIT.burst, 1).unwrap();
+        let charge = Charge::from_reply(&done[answer], LIMIT.burst, &[LIMIT.burst]).unwrap();
         (time(&done[at]), charge.admitted)
     })
 }

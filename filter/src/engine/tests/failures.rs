@@ -1,6 +1,7 @@
 //! Requests while Redis is not well.
 
 use super::world::{World, command, reply};
+use crate::answer::GrpcStatus;
 use crate::decision::Decision::{
     Allowed, DegradedAllow, DegradedDeny, DegradedLocalAllow, DegradedLocalDeny,
 };
@@ -69,7 +70,7 @@ fn fail_closed_answers_503_with_a_header_of_its_own() {
     };
     assert_eq!(
         (verdict.decision, answer.status, answer.grpc_status),
-        (DegradedDeny, 503, 14)
+        (DegradedDeny, 503, GrpcStatus::Unavailable)
     );
     assert_eq!(
         world.field(1, "x-velocitygate").as_deref(),

@@ -2,6 +2,7 @@
 
 mod accounting;
 mod failures;
+mod hindsight;
 mod liveness;
 mod requests;
 mod script;

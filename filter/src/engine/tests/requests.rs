@@ -45,7 +45,7 @@ fn each_admitted_request_is_told_its_own_remaining() {
     let remaining: Vec<_> = (1..=4)
         .map(|stream| world.field(stream, "ratelimit"))
         .collect();
-    let expected = ["r=2;t=60", "r=1;t=60", "r=0;t=20", "r=0;t=20"];
+    let expected = ["r=2;t=20", "r=1;t=40", "r=0;t=20", "r=0;t=20"];
     assert_eq!(
         remaining,
         expected.map(|rest| Some(format!("\"per-key\";{rest}")))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::breaker::{self, Breaker, SharedCell, State};
+use crate::bridge::{Downstream, REPLIES_HEADER, Session};
 use crate::config::Config;
 use crate::decision::Decision;
 use crate::engine::{Action, CallEnd, Effect, Engine, OutgoingCall, Step, StreamId, Verdict};
@@ -53,7 +54,7 @@ pub(super) struct ModelRedis {
 
 impl ModelRedis {
     pub(super) fn run(&mut self, call: &OutgoingCall, now: Instant) -> Vec<u8> {
-        let commands = resp::decode_all(&call.body, call.replies).expect("whole commands");
+        let commands = resp::decode_commands(&call.body, call.replies).expect("whole commands");
         commands
             .iter()
             .flat_map(|command| self.command(&args(command), now))
@@ -142,6 +143,7 @@ pub(super) struct World {
     pub(super) finished: Vec<(StreamId, Verdict)>,
     pub(super) counts: BTreeMap<String, i64>,
     pub(super) moves: Vec<String>,
+    pub(super) warnings: Vec<&'static str>,
 }
 
 impl World {
@@ -174,6 +176,7 @@ impl World {
             finished: Vec::new(),
             counts: BTreeMap::new(),
             moves: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -294,7 +297,11 @@ impl World {
         for effect in self.engine.take_effects() {
             match effect {
                 Effect::Wake => self.wakes += 1,
-                Effect::Call(call) => self.calls.push(call),
+                Effect::Call(call) => {
+                    assert_bridge_takes(&call);
+                    self.calls.push(call);
+                }
+                Effect::Warn(text) => self.warnings.push(text),
                 Effect::Finish(stream, verdict) => self.finished.push((stream, verdict)),
                 Effect::Add(metric, n) => *self.counts.entry(self.name(metric)).or_default() += n,
                 Effect::Record(..) => {}
@@ -315,6 +322,16 @@ impl World {
             .trim_start_matches("velocitygate_")
             .to_owned()
     }
+}
+
+/// Whatever the engine sends must pass the bridge.
+fn assert_bridge_takes(call: &OutgoingCall) {
+    let (replies, length) = (call.replies, call.body.len());
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: v\r\n{REPLIES_HEADER}: {replies}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    let taken = Session::default().on_downstream(&[head.as_bytes(), &call.body].concat());
+    assert!(matches!(taken, Downstream::Forward(_)), "{taken:?}");
 }
 
 /// The reply to a single command, as bytes.
