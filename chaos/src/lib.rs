@@ -7,4 +7,5 @@
 pub mod judge;
 pub mod load;
 pub mod record;
+pub mod report;
 pub mod scenario;

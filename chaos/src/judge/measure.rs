@@ -9,11 +9,7 @@ use crate::scenario::{Measure, Window};
 ///
 /// # Errors
 /// When the record does not hold what it needs. What was waited for and never came is infinite.
-pub(super) fn measure(
-    evidence: &Evidence<'_>,
-    measure: Measure,
-    window: Window,
-) -> Result<f64, Unmeasured> {
+pub fn take(evidence: &Evidence<'_>, measure: Measure, window: Window) -> Result<f64, Unmeasured> {
     let share = |wanted: fn(Outcome) -> bool| requests::share(evidence, window, wanted);
     let percentile = |percent| requests::percentile_ms(evidence, window, percent);
     match measure {
@@ -34,7 +30,7 @@ pub(super) fn measure(
         Measure::FullRecovery => breaker::full_recovery_s(evidence),
         Measure::RedisWhileOpen => breaker::calls_while_open(evidence),
         Measure::ConnectionErrors => resources::connection_errors(evidence, window),
-        Measure::WaitsPastBound => resources::waits_past_bound(evidence, window),
+        Measure::LongestWait => resources::longest_wait_ms(evidence),
         Measure::Waiting => resources::waiting(evidence, window),
         Measure::EvalCalls => resources::eval_calls(evidence, window),
         Measure::MemoryFit => resources::memory_fit(evidence, window),

@@ -22,6 +22,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{Evidence, Unmeasured};
+pub use measure::take;
 
 use crate::record::{Environment, Outcome, Trial};
 use crate::scenario::Check;
@@ -91,7 +92,7 @@ pub fn judge(trial: &Trial, environment: &Environment) -> Judgement {
     let evidence = Evidence::new(trial, environment);
     let find = |check: &Check| Finding {
         check: check.clone(),
-        measured: measure::measure(&evidence, check.measure, check.window),
+        measured: take(&evidence, check.measure, check.window),
     };
     let findings: Vec<Finding> = trial.scenario.checks.iter().map(find).collect();
     let steady: Vec<Finding> = trial.scenario.steady.iter().map(find).collect();

@@ -64,12 +64,23 @@ pub(super) fn connection_errors(
     Ok(growth_of(&samples, failed))
 }
 
-/// Requests that the filter paused for longer than its bound.
-pub(super) fn waits_past_bound(evidence: &Evidence<'_>, window: Window) -> Result<f64, Unmeasured> {
-    let waits = growth(evidence, Source::Envoy, names::WAITS, window)?;
-    let seen = evidence.readings(Source::Envoy, names::WAITS_IN_BOUND, window);
-    seen?;
-    Ok(waits - growth(evidence, Source::Envoy, names::WAITS_IN_BOUND, window)?)
+/// Longest time the filter paused one request, milliseconds, over the whole scenario.
+pub(super) fn longest_wait_ms(evidence: &Evidence<'_>) -> Result<f64, Unmeasured> {
+    let logs = evidence
+        .trial()
+        .samples
+        .iter()
+        .filter(|it| it.source == Source::AccessLog);
+    let longest = logs
+        .filter_map(|it| it.values.get(names::LONGEST_WAIT_US))
+        .copied();
+    let longest = longest.reduce(f64::max);
+    longest
+        .map(|micros| micros / 1e3)
+        .ok_or(Unmeasured::TooFewReadings(
+            Source::AccessLog,
+            names::LONGEST_WAIT_US,
+        ))
 }
 
 /// Most requests paused at once.
@@ -169,18 +180,10 @@ pub(super) fn threads_added(evidence: &Evidence<'_>, window: Window) -> Result<f
     Ok(most(window)? - most(Window::Baseline)?)
 }
 
-/// Times that Envoy's uptime fell, and VMs that were loaded again.
+/// Times that Envoy's count of answers fell, and VMs that were loaded again.
 pub(super) fn envoy_restarts(evidence: &Evidence<'_>) -> Result<f64, Unmeasured> {
-    let uptime = evidence.readings(Source::Envoy, names::UPTIME_S, Window::Whole)?;
-    let fell = uptime
-        .iter()
-        .zip(uptime.iter().skip(1))
-        .filter(|(was, is)| is.1 < was.1)
-        .count();
-    let reloads = growth(evidence, Source::Envoy, names::VM_RELOADS, Window::Whole)?;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a run has far fewer than 2^53 samples"
-    )]
-    Ok(fell as f64 + reloads)
+    let answers = evidence.readings(Source::Envoy, names::COMPLETED, Window::Whole)?;
+    let pairs = answers.iter().zip(answers.iter().skip(1));
+    let fell: f64 = pairs.filter(|(was, is)| is.1 < was.1).map(|_| 1.0).sum();
+    Ok(fell + growth(evidence, Source::Envoy, names::VM_RELOADS, Window::Whole)?)
 }

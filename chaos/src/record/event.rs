@@ -183,6 +183,8 @@ impl Outcome {
 pub enum Source {
     /// Envoy's stats, the filter's among them.
     Envoy,
+    /// Envoy's access log, read once it is complete.
+    AccessLog,
     /// Redis `INFO`.
     Redis,
     /// The upstream's own count.

@@ -7,16 +7,15 @@ pub const DECISION: &str = "decision.";
 pub const REDIS_CALLS: &str = "redis_calls.";
 /// Envoy: requests paused in the filter now.
 pub const WAITING: &str = "waiting";
-/// Envoy: requests that were paused in the filter.
-pub const WAITS: &str = "waits";
-/// Envoy: those of them that were paused for at most 60 ms.
-pub const WAITS_IN_BOUND: &str = "waits_in_bound";
 /// Envoy: answers given by the listener.
 pub const COMPLETED: &str = "completed";
-/// Envoy: seconds since it started.
-pub const UPTIME_S: &str = "uptime_s";
 /// Envoy: times the filter's VM was loaded again.
 pub const VM_RELOADS: &str = "vm_reloads";
+
+/// Access log: longest time the filter paused one request, microseconds.
+pub const LONGEST_WAIT_US: &str = "longest_wait_us";
+/// Access log: requests it tells of.
+pub const LOGGED: &str = "logged";
 
 /// Redis: bytes it has allocated.
 pub const USED_MEMORY: &str = "used_memory";

@@ -147,7 +147,7 @@ measures! {
     P99 "p99" "ms" "99th percentile of the latency, from the planned send time."
     P99OverBaseline "p99_over_baseline" "ms" "The 99th percentile less that of the baseline."
     Longest "longest" "ms" "Latency of the slowest request."
-    WaitsPastBound "waits_past_bound" "" "Requests the filter paused for longer than 60 ms: `redis.timeout` of 50 ms plus 10 ms."
+    LongestWait "longest_wait" "ms" "Longest time the filter paused one request, whole scenario, by Envoy's access log."
     TimeToOpen "time_to_open" "s" "From the first injection to the breaker's first opening after it."
     Openings "openings" "" "Changes of the breaker to open."
     IllegalMoves "illegal_moves" "" "Changes of the breaker outside closed, open, half-open, (closed or open)."
