@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Arrival;
-use crate::record::{Outcome, Request};
+use crate::record::{Event, Outcome, Request};
 use crate::scenario::Load;
 
 /// Most requests in flight: a safety bound for the machine. A request that meets it is not sent
@@ -39,7 +39,7 @@ impl Pacer {
         load: Load,
         end_s: f64,
         start: Instant,
-        sink: UnboundedSender<Request>,
+        sink: UnboundedSender<Event>,
         send: S,
     ) -> Self
     where
@@ -86,7 +86,7 @@ impl Pacer {
 struct Gate {
     start: Instant,
     room: Arc<Semaphore>,
-    sink: UnboundedSender<Request>,
+    sink: UnboundedSender<Event>,
     runtime: Handle,
 }
 
@@ -103,10 +103,10 @@ impl Gate {
         };
         // A closed sink means that the run is being torn down: nobody wants to know.
         match Arc::clone(&self.room).try_acquire_owned() {
-            Err(_) => drop(sink.send(request(Outcome::NotSent))),
+            Err(_) => drop(sink.send(Event::Request(request(Outcome::NotSent)))),
             Ok(permit) => drop(self.runtime.spawn(async move {
                 let outcome = answer.await;
-                let _ = sink.send(request(outcome));
+                let _ = sink.send(Event::Request(request(outcome)));
                 drop(permit);
             })),
         }

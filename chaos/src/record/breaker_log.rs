@@ -11,17 +11,17 @@ use super::event::{BreakerMove, BreakerState};
 
 /// The breaker's change that a line of Envoy's log tells, if it tells one.
 ///
-/// `started` is the scenario's start; Envoy must log in UTC. A line whose time cannot be read
+/// `started` is the scenario's start, `zone` the time zone in which Envoy logs. A line whose time cannot be read
 /// tells nothing: a change without its time would mislead.
 #[must_use]
-pub fn parse_breaker_line(line: &str, started: Timestamp) -> Option<BreakerMove> {
+pub fn parse_breaker_line(line: &str, started: Timestamp, zone: &TimeZone) -> Option<BreakerMove> {
     let (_, change) = line.split_once("breaker ")?;
     let (moved, reason) = change.split_once(": ")?;
     let (from, to) = moved.split_once(" -> ")?;
     let (from, to) = (BreakerState::parse(from)?, BreakerState::parse(to)?);
     let time = line.strip_prefix('[')?.split_once(']')?.0;
     let time = DateTime::strptime("%Y-%m-%d %H:%M:%S%.f", time).ok()?;
-    let time = TimeZone::UTC.to_timestamp(time).ok()?;
+    let time = zone.to_timestamp(time).ok()?;
     let at_s = time.duration_since(started).as_secs_f64();
     Some(BreakerMove {
         at_s,
@@ -38,7 +38,7 @@ mod tests {
     const STARTED: &str = "2026-01-31T12:00:00Z";
 
     fn parse(line: &str) -> Option<BreakerMove> {
-        parse_breaker_line(line, STARTED.parse().unwrap())
+        parse_breaker_line(line, STARTED.parse().unwrap(), &TimeZone::UTC)
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The report for people: verdict first, then why, then the numbers, then how to repeat it.
 
-use minijinja::{Environment, context};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
 
 use super::Report;
 
@@ -12,8 +14,12 @@ const TEMPLATE: &str = include_str!("report.md.jinja");
 /// When the template does not fit the report: a mistake of ours.
 pub fn markdown(report: &Report) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    environment.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()?,
+    );
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.add_filter("ms", |value: Option<f64>| number(value, " ms", 2));
     environment.add_filter("s", |value: Option<f64>| number(value, " s", 3));
@@ -25,7 +31,7 @@ pub fn markdown(report: &Report) -> Result<String, minijinja::Error> {
     let verdict = report.verdict().name();
     environment
         .get_template("report")?
-        .render(context! { verdict, ..minijinja::Value::from_serialize(report) })
+        .render(context! { verdict, ..Value::from(Serde(report)) })
 }
 
 fn number(value: Option<f64>, unit: &str, digits: usize) -> String {

@@ -13,6 +13,8 @@ mod tests;
 pub use check::{Check, Measure, Op, Source, Window};
 pub use files::{ScenarioError, load_all, select};
 
+use crate::fault::Fault;
+
 /// Most arrivals a scenario may plan, over its whole length: bounds the record's size.
 pub const ARRIVALS_MAX: u64 = 300_000;
 /// Longest scenario, seconds, from the first arrival to the last.
@@ -21,6 +23,8 @@ pub const LENGTH_MAX_S: f64 = 90.0;
 /// One experiment, proven to be consistent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
+    /// The file's text, for the record.
+    pub text: String,
     /// Short identifier, for example `C-01`.
     pub id: String,
     /// Name for the command line, for example `redis-unavailable`.
@@ -33,7 +37,8 @@ pub struct Scenario {
     pub default: bool,
     /// Envoy's worker threads.
     pub workers: u64,
-    /// The whole configuration of the filter; the filter itself checks it.
+    /// Changes to the filter's configuration in `envoy/envoy.yaml`, as a JSON merge patch; the
+    /// filter itself checks the result.
     pub filter: serde_json::Value,
     /// Requests over time.
     pub load: Load,
@@ -123,7 +128,7 @@ impl Phases {
 }
 
 /// One fault: what, when, until when.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Injection {
     /// Seconds from the start at which it is injected.
     pub at_s: f64,
@@ -131,30 +136,4 @@ pub struct Injection {
     pub heal_at_s: f64,
     /// What is done.
     pub fault: Fault,
-}
-
-/// What is done to the path to Redis, or to Redis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The fault proxy refuses connections and cuts those it has.
-    Unavailable,
-    /// Every reply and every command is late.
-    Latency {
-        /// Added to each direction, milliseconds.
-        latency_ms: u64,
-        /// Spread around it, milliseconds.
-        jitter_ms: u64,
-    },
-    /// The proxy is disabled and enabled in turn.
-    Flapping {
-        /// Time in each state, milliseconds.
-        every_ms: u64,
-    },
-    /// Both directions carry at most this much.
-    Bandwidth {
-        /// Kilobytes per second.
-        rate_kbps: u64,
-    },
-    /// Redis is killed; healing starts it again, empty.
-    Restart,
 }

@@ -2,17 +2,15 @@
 
 use super::fields::{Fields, Problems};
 use super::{
-    ARRIVALS_MAX, Check, Fault, Injection, Keys, LENGTH_MAX_S, Load, Measure, Op, Phases, RateStep,
+    ARRIVALS_MAX, Check, Injection, Keys, LENGTH_MAX_S, Load, Measure, Op, Phases, RateStep,
     Scenario, Source, Window,
 };
+use crate::fault::Fault;
 
 /// Highest planned rate, requests per second: above it the generator would rival Envoy for CPU.
 const RPS_MAX: f64 = 10_000.0;
 const WORKERS_MAX: u64 = 16;
 const KEYS_MAX: u64 = 1_000_000;
-const DELAY_MS_MAX: u64 = 60_000;
-/// Shorter toggles would be slower than the fault proxy's own API.
-const FLAP_MS_MIN: u64 = 20;
 
 impl Scenario {
     /// Reads a scenario file's text.
@@ -31,7 +29,8 @@ impl Scenario {
             vec![format!("line {line}: {}", error.message())]
         })?;
         let problems = Problems::default();
-        let scenario = scenario(Fields::root(table, &problems));
+        let mut scenario = scenario(Fields::root(table, &problems));
+        text.clone_into(&mut scenario.text);
         let problems = problems.into_vec();
         if problems.is_empty() {
             Ok(scenario)
@@ -44,6 +43,7 @@ impl Scenario {
 fn scenario(mut fields: Fields<'_>) -> Scenario {
     let phases = phases(fields.table("phases"));
     let scenario = Scenario {
+        text: String::new(),
         id: fields.text("id"),
         name: fields.text("name"),
         title: fields.text("title"),
@@ -156,6 +156,13 @@ fn timeline(fields: &mut Fields<'_>, phases: &Phases) -> Vec<Injection> {
     if Vec::is_empty(&timeline) {
         fields.problem("timeline", "expected at least one fault, found none");
     }
+    // Healing one fault heals all, so a second may begin only after that.
+    if !timeline.is_sorted_by(|a: &Injection, b: &Injection| a.heal_at_s <= b.at_s) {
+        fields.problem(
+            "timeline",
+            "expected one fault at a time, in the order of time",
+        );
+    }
     timeline
 }
 
@@ -164,7 +171,7 @@ fn injection(mut fields: Fields<'_>, phases: &Phases) -> Injection {
     let injection = Injection {
         at_s: fields.number("at_s", from..=to),
         heal_at_s: fields.number("heal_at_s", from..=to),
-        fault: fault(fields.table("fault")),
+        fault: fault(&mut fields),
     };
     if injection.heal_at_s <= injection.at_s {
         fields.problem("heal_at_s", "expected a time after at_s");
@@ -173,38 +180,12 @@ fn injection(mut fields: Fields<'_>, phases: &Phases) -> Injection {
     injection
 }
 
-fn fault(mut fields: Fields<'_>) -> Fault {
-    #[derive(Clone, Copy)]
-    enum Kind {
-        Unavailable,
-        Latency,
-        Flapping,
-        Bandwidth,
-        Restart,
-    }
-    let kinds = [
-        ("unavailable", Kind::Unavailable),
-        ("latency", Kind::Latency),
-        ("flapping", Kind::Flapping),
-        ("bandwidth", Kind::Bandwidth),
-        ("restart", Kind::Restart),
-    ];
-    let fault = match fields.choice("kind", &kinds) {
-        None | Some(Kind::Unavailable) => Fault::Unavailable,
-        Some(Kind::Restart) => Fault::Restart,
-        Some(Kind::Latency) => Fault::Latency {
-            latency_ms: fields.whole("latency_ms", 1..=DELAY_MS_MAX),
-            jitter_ms: fields.whole("jitter_ms", 0..=DELAY_MS_MAX),
-        },
-        Some(Kind::Flapping) => Fault::Flapping {
-            every_ms: fields.whole("every_ms", FLAP_MS_MIN..=DELAY_MS_MAX),
-        },
-        Some(Kind::Bandwidth) => Fault::Bandwidth {
-            rate_kbps: fields.whole("rate_kbps", 1..=1_000_000),
-        },
-    };
-    fields.finish();
-    fault
+fn fault(fields: &mut Fields<'_>) -> Fault {
+    let fault = fields.json("fault");
+    serde_json::from_value(fault).unwrap_or_else(|error| {
+        fields.problem("fault", error.to_string());
+        Fault::ProxyDown
+    })
 }
 
 /// Steady-state checks always look at the baseline and belong to no list of bounds.

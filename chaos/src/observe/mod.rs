@@ -1,0 +1,9 @@
+//! Observations: what Envoy, Redis and the kernel say about a running stack.
+
+mod envoy;
+mod process;
+mod redis;
+
+pub use envoy::{BreakerState, EnvoySample, Summary};
+pub use process::ProcessSample;
+pub use redis::RedisSample;

@@ -1,0 +1,215 @@
+//! `envoy/envoy.yaml` made this run's own: loopback addresses, the module's path, the plugin's
+//! configuration. Done on the parsed tree, so that the file users copy from is the file tested.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::Ports;
+
+const LISTENERS: &str = "/static_resources/listeners";
+const CLUSTERS: &str = "/static_resources/clusters";
+const HTTP_FILTERS: &str = "/typed_config/http_filters";
+const HTTP_WASM: &str = "envoy.filters.http.wasm";
+const NETWORK_WASM: &str = "envoy.filters.network.wasm";
+const HCM: &str = "envoy.filters.network.http_connection_manager";
+const REDIS_PROXY: &str = "envoy.filters.network.redis_proxy";
+
+/// What stands behind the bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wiring {
+    /// Envoy's `redis_proxy`, as in `envoy/envoy.yaml`.
+    RedisProxy,
+    /// Envoy's `tcp_proxy`: the bridge alone parses what the store says.
+    TcpProxy,
+}
+
+/// What this run sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// Where Envoy listens.
+    pub ports: Ports,
+    /// Where its store is.
+    pub store: SocketAddr,
+    /// Where its upstream is.
+    pub upstream: SocketAddr,
+    /// The filter's module; `None` takes the filter out.
+    pub module: Option<&'a Path>,
+    /// Merge patch (RFC 7396) for the plugin's JSON.
+    pub plugin: &'a Value,
+    /// What stands behind the bridge.
+    pub wiring: Wiring,
+}
+
+/// Reads the YAML file `source` and adapts it. The result is Envoy's bootstrap as JSON.
+///
+/// # Errors
+/// When the file cannot be read, or lacks a part that is to be set; the error names that part.
+pub fn adapt(source: &Path, settings: &Settings<'_>) -> Result<Value> {
+    let text = std::fs::read_to_string(source)
+        .with_context(|| format!("cannot read {}", source.display()))?;
+    adapt_text(&text, settings).with_context(|| format!("in {}", source.display()))
+}
+
+fn adapt_text(yaml: &str, settings: &Settings<'_>) -> Result<Value> {
+    let mut tree: Value = serde_norway::from_str(yaml)?;
+    set_addresses(&mut tree, settings)?;
+    match settings.module {
+        Some(module) => set_module(&mut tree, module, settings.plugin)?,
+        None => remove_filter(&mut tree)?,
+    }
+    if settings.wiring == Wiring::TcpProxy {
+        let bridge = named(&mut tree, LISTENERS, "velocitygate_redis")?;
+        *network_filter(bridge, REDIS_PROXY)? = tcp_proxy();
+    }
+    Ok(tree)
+}
+
+fn set_addresses(tree: &mut Value, settings: &Settings<'_>) -> Result<()> {
+    let Ports {
+        front,
+        metrics,
+        admin,
+    } = settings.ports;
+    set_address(at(tree, "/admin")?, admin)?;
+    set_address(named(tree, LISTENERS, "front")?, front)?;
+    set_address(named(tree, LISTENERS, "metrics")?, metrics)?;
+    for (name, address) in [
+        ("admin", admin),
+        ("redis", settings.store),
+        ("upstream", settings.upstream),
+    ] {
+        let cluster = named(tree, CLUSTERS, name)?;
+        cluster["type"] = json!("STATIC");
+        let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+        set_address(at(cluster, endpoint)?, address)?;
+    }
+    Ok(())
+}
+
+fn set_module(tree: &mut Value, module: &Path, patch: &Value) -> Result<()> {
+    ensure!(
+        module.is_file(),
+        "no module at {}; run `make wasm`",
+        module.display()
+    );
+    let code = "/typed_config/config/vm_config/code/local/filename";
+    *at(http_filter(tree)?, code)? = json!(module);
+    let bridge = named(tree, LISTENERS, "velocitygate_redis")?;
+    *at(network_filter(bridge, NETWORK_WASM)?, code)? = json!(module);
+    let configuration = at(
+        http_filter(tree)?,
+        "/typed_config/config/configuration/value",
+    )?;
+    let text = configuration
+        .as_str()
+        .context("the plugin's configuration is no string")?;
+    let mut plugin: Value = serde_json::from_str(text).context("the plugin's configuration")?;
+    merge(&mut plugin, patch);
+    *configuration = json!(plugin.to_string());
+    Ok(())
+}
+
+/// Without the filter nothing leads to the bridge, and its listener cannot load either.
+fn remove_filter(tree: &mut Value) -> Result<()> {
+    let front = named(tree, LISTENERS, "front")?;
+    remove(at(network_filter(front, HCM)?, HTTP_FILTERS)?, HTTP_WASM);
+    remove(at(tree, LISTENERS)?, "velocitygate_redis");
+    remove(at(tree, CLUSTERS)?, "velocitygate_redis");
+    Ok(())
+}
+
+fn tcp_proxy() -> Value {
+    json!({
+        "name": "envoy.filters.network.tcp_proxy",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": "velocitygate_redis",
+            "cluster": "redis",
+        },
+    })
+}
+
+/// A JSON merge patch (RFC 7396).
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, change) in changes {
+        if change.is_null() {
+            target.as_object_mut().map(|fields| fields.remove(key));
+        } else {
+            merge(&mut target[key], change);
+        }
+    }
+}
+
+/// The HTTP wasm filter of the front listener.
+///
+/// # Errors
+/// When there is none.
+pub fn http_filter(tree: &mut Value) -> Result<&mut Value> {
+    let front = named(tree, LISTENERS, "front")?;
+    named(network_filter(front, HCM)?, HTTP_FILTERS, HTTP_WASM)
+}
+
+/// The connection manager's settings of the front listener.
+///
+/// # Errors
+/// When there is none.
+pub fn connection_manager(tree: &mut Value) -> Result<&mut Value> {
+    at(
+        network_filter(named(tree, LISTENERS, "front")?, HCM)?,
+        "/typed_config",
+    )
+}
+
+/// The `redis_proxy` settings behind the bridge.
+///
+/// # Errors
+/// When there is none.
+pub fn redis_proxy(tree: &mut Value) -> Result<&mut Value> {
+    let bridge = named(tree, LISTENERS, "velocitygate_redis")?;
+    at(network_filter(bridge, REDIS_PROXY)?, "/typed_config")
+}
+
+fn network_filter<'a>(listener: &'a mut Value, name: &str) -> Result<&'a mut Value> {
+    named(listener, "/filter_chains/0/filters", name)
+}
+
+fn set_address(owner: &mut Value, address: SocketAddr) -> Result<()> {
+    let socket = at(owner, "/address/socket_address")?;
+    socket["address"] = json!(address.ip());
+    socket["port_value"] = json!(address.port());
+    Ok(())
+}
+
+fn at<'a>(tree: &'a mut Value, pointer: &str) -> Result<&'a mut Value> {
+    tree.pointer_mut(pointer)
+        .with_context(|| format!("found no {pointer}"))
+}
+
+fn named<'a>(tree: &'a mut Value, list: &str, name: &str) -> Result<&'a mut Value> {
+    let items = at(tree, list)?
+        .as_array_mut()
+        .with_context(|| format!("{list} is no list"))?;
+    items
+        .iter_mut()
+        .find(|item| item["name"] == name)
+        .with_context(|| format!("found no {name} in {list}"))
+}
+
+fn remove(list: &mut Value, name: &str) {
+    if let Some(items) = list.as_array_mut() {
+        items.retain(|item| item["name"] != name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

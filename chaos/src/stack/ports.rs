@@ -1,0 +1,53 @@
+//! Free loopback ports.
+//!
+//! A port is only known to be free at the moment of asking; whoever starts a server on one must be
+//! ready to lose it and ask again (see `Stack::start`).
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use rand::RngExt;
+
+/// Below Linux's ephemeral range (from 32768): a server that stops and starts again on its port
+/// must not lose it to somebody's outgoing connection meanwhile.
+const RANGE: Range<u16> = 20_000..32_000;
+
+/// How many ports are tried before giving up.
+const TRIES: usize = 500;
+
+/// Ports handed out in this process; none is given twice, even after its server ended.
+static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+
+/// A loopback address with a port that is free now and that this process has not handed out yet.
+///
+/// # Errors
+/// When 500 random ports of 20000..32000 were all taken.
+pub fn free() -> std::io::Result<SocketAddr> {
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut random = rand::rng();
+    for _ in 0..TRIES {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, random.random_range(RANGE)));
+        if !given.contains(&address.port()) && TcpListener::bind(address).is_ok() {
+            given.insert(address.port());
+            return Ok(address);
+        }
+    }
+    Err(std::io::Error::new(
+        std::io::ErrorKind::AddrNotAvailable,
+        format!("no free port in {RANGE:?} after {TRIES} tries"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_port_is_given_twice_and_all_lie_below_the_ephemeral_range() {
+        let ports: Vec<u16> = (0..50).map(|_| free().unwrap().port()).collect();
+        assert_eq!(ports.iter().collect::<HashSet<_>>().len(), ports.len());
+        assert!(ports.iter().all(|port| RANGE.contains(port)));
+    }
+}

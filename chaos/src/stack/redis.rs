@@ -1,0 +1,198 @@
+//! The stack's Redis: started empty on a port that it keeps over restarts, and the hands on it
+//! that faults need.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use nix::sys::signal::Signal;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, FromRedisValue};
+use tokio::sync::Mutex;
+
+use super::process::{Launch, Process};
+
+/// How long a start may take.
+const START: Duration = Duration::from_secs(10);
+
+/// Longest wait for one command or connection of this observer.
+const COMMAND: Duration = Duration::from_secs(2);
+
+/// A Redis on a fixed loopback port. All methods may be called while others run.
+#[derive(Debug)]
+pub struct Redis {
+    program: PathBuf,
+    address: SocketAddr,
+    dir: PathBuf,
+    process: Mutex<Option<Process>>,
+}
+
+impl Redis {
+    /// Starts an empty Redis at `address`; its log is `redis.log` in `dir`.
+    ///
+    /// # Errors
+    /// When it does not answer `PING` in time, as when the port was taken meanwhile.
+    pub async fn start(program: &Path, address: SocketAddr, dir: &Path) -> Result<Self> {
+        let redis = Self {
+            program: program.to_owned(),
+            address,
+            dir: dir.to_owned(),
+            process: Mutex::new(None),
+        };
+        redis.ensure_running().await?;
+        Ok(redis)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id, `None` while it is down.
+    pub async fn pid(&self) -> Option<u32> {
+        self.process.lock().await.as_ref().map(Process::pid)
+    }
+
+    /// Starts it again, empty, when it is down.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub async fn ensure_running(&self) -> Result<()> {
+        let mut slot = self.process.lock().await;
+        if let Some(process) = slot.as_mut()
+            && process.is_running()?
+        {
+            return Ok(());
+        }
+        let mut process = self.launch().spawn()?;
+        process
+            .ready(START, async || {
+                self.ask::<String>(redis::cmd("PING")).await.is_ok()
+            })
+            .await?;
+        *slot = Some(process);
+        Ok(())
+    }
+
+    /// Kills it at once, as a crash would. Nothing happens when it is down.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn kill(&self) -> Result<()> {
+        if let Some(process) = self.process.lock().await.take() {
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Kills it and starts an empty one on the same port.
+    ///
+    /// # Errors
+    /// As [`Redis::kill`] and [`Redis::start`].
+    pub async fn restart(&self) -> Result<()> {
+        self.kill().await?;
+        self.ensure_running().await
+    }
+
+    /// Freezes it (SIGSTOP): it keeps its connections and says nothing.
+    ///
+    /// # Errors
+    /// When it is down.
+    pub async fn freeze(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP).await
+    }
+
+    /// Lets a frozen one go on (SIGCONT); nothing happens to one that was not frozen.
+    ///
+    /// # Errors
+    /// When it is down.
+    pub async fn thaw(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT).await
+    }
+
+    /// Makes it forget every script, so that the next EVALSHA is answered NOSCRIPT.
+    ///
+    /// # Errors
+    /// When it does not answer within 2 s, as for every command below.
+    pub async fn script_flush(&self) -> Result<()> {
+        let mut command = redis::cmd("SCRIPT");
+        command.arg("FLUSH");
+        self.ask(command).await
+    }
+
+    /// Deletes every key.
+    ///
+    /// # Errors
+    /// When it does not answer within 2 s.
+    pub async fn flush_all(&self) -> Result<()> {
+        self.ask(redis::cmd("FLUSHALL")).await
+    }
+
+    /// The text of `INFO everything`.
+    ///
+    /// # Errors
+    /// When it does not answer within 2 s.
+    pub async fn info(&self) -> Result<String> {
+        let mut command = redis::cmd("INFO");
+        command.arg("everything");
+        self.ask(command).await
+    }
+
+    /// How many keys there are.
+    ///
+    /// # Errors
+    /// When it does not answer within 2 s.
+    pub async fn dbsize(&self) -> Result<u64> {
+        self.ask(redis::cmd("DBSIZE")).await
+    }
+
+    /// A command of the caller's, on a connection of its own.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached, answers with an error, or does not answer within 2 s.
+    pub async fn ask<T: FromRedisValue>(&self, command: redis::Cmd) -> Result<T> {
+        let mut connection = self.connect().await?;
+        command
+            .query_async(&mut connection)
+            .await
+            .context("Redis refused a command")
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(COMMAND))
+            .set_response_timeout(Some(COMMAND));
+        Client::open(format!("redis://{}", self.address))?
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .with_context(|| format!("cannot reach Redis at {}", self.address))
+    }
+
+    async fn signal(&self, signal: Signal) -> Result<()> {
+        let slot = self.process.lock().await;
+        slot.as_ref()
+            .ok_or_else(|| anyhow!("Redis is down"))?
+            .signal(signal)
+    }
+
+    /// Nothing is written to the disk: a restarted Redis is an empty one.
+    fn launch(&self) -> Launch {
+        let (ip, port) = (
+            self.address.ip().to_string(),
+            self.address.port().to_string(),
+        );
+        Launch::new(&self.program, self.dir.join("redis.log"))
+            .args([
+                "--bind",
+                &ip,
+                "--port",
+                &port,
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .arg_path("--dir", &self.dir)
+    }
+}
