@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use velocitygate_chaos::fault::{Direction, Fault, Stream, Toxic, heal_all};
 use velocitygate_chaos::observe::{EnvoySample, ProcessSample, RedisSample};
-use velocitygate_chaos::stack::{KEY_HEADER, REDIS_PROXY, Spec, Stack, Store, envoy_config};
+use velocitygate_chaos::stack::{
+    EnvoyVersion, KEY_HEADER, REDIS_PROXY, Spec, Stack, Store, Wiring, envoy_config,
+};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -299,4 +301,37 @@ async fn a_store_of_the_callers_is_where_envoy_is_sent() {
     let _stack = Stack::start(spec).await.unwrap();
     let written = std::fs::read_to_string(dir.path().join("envoy-0.json")).unwrap();
     assert!(written.contains(&format!("\"port_value\": {}", store.port())));
+}
+
+#[tokio::test]
+async fn the_shipped_configuration_decides_by_redis_on_both_ends_of_envoy_and_both_wirings() {
+    for envoy in [EnvoyVersion::Newest, EnvoyVersion::Oldest] {
+        for wiring in [Wiring::RedisProxy, Wiring::TcpProxy] {
+            let dir = tempfile::tempdir().unwrap();
+            let spec = Spec {
+                envoy: envoy.clone(),
+                wiring,
+                ..Spec::new(dir.path().to_owned())
+            };
+            let stack = Stack::start(spec).await.unwrap();
+            let (http, envoy) = (reqwest::Client::new(), &stack.envoys()[0]);
+            let request = http.get(envoy.front_url()).header(KEY_HEADER, "alice");
+            assert_eq!(request.send().await.unwrap().status(), 200, "{wiring:?}");
+            eventually(
+                "the filter publishes its decision with labels",
+                async || {
+                    let sample = EnvoySample::take(&http, envoy).await.unwrap();
+                    let allowed = sample
+                        .requests
+                        .get("per-key")
+                        .and_then(|rule| rule.get("allowed"));
+                    allowed == Some(&1)
+                },
+            )
+            .await;
+            let sample = RedisSample::take(stack.redis()).await.unwrap();
+            assert!(sample.evalsha_calls + sample.eval_calls > 0, "{wiring:?}");
+            stack.stop().await.unwrap();
+        }
+    }
 }

@@ -15,7 +15,17 @@
     )
 )]
 
+pub mod answer;
+pub mod breaker;
+pub mod bridge;
 pub mod config;
+pub mod decision;
+pub mod engine;
 pub mod limit;
 pub mod matching;
+pub mod metrics;
+pub mod random;
+pub mod resp;
 pub mod units;
+#[cfg(target_arch = "wasm32")]
+mod wasm;

@@ -52,6 +52,10 @@ pub struct EnvoySample {
     pub batch_size: Summary,
     /// Refusals without Redis.
     pub deny_cache_hits: u64,
+    /// Requests served from a lease.
+    pub lease_hits: u64,
+    /// Table entries given up for newer ones.
+    pub evictions: u64,
     /// Answers to clients, by class (`2`, `4`, `5`).
     pub answers: BTreeMap<String, u64>,
     /// Requests sent to the upstream.
@@ -88,7 +92,8 @@ impl EnvoySample {
     /// # Errors
     /// When it is not in Prometheus's text format.
     pub fn parse(text: &str) -> Result<Self> {
-        let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned())))?;
+        // Envoy writes `{}` where there are no labels; prometheus-parse skips such lines.
+        let scrape = Scrape::parse(text.lines().map(|line| Ok(line.replacen("{} ", " ", 1))))?;
         let mut sample = Self::default();
         for line in &scrape.samples {
             sample.add(line);
@@ -112,6 +117,8 @@ impl EnvoySample {
             "velocitygate_redis_calls_total" => add_to(&mut self.redis_calls, line, "result"),
             "velocitygate_redis_errors_total" => add_to(&mut self.redis_errors, line, "class"),
             "velocitygate_deny_cache_hits_total" => self.deny_cache_hits = count(line),
+            "velocitygate_lease_hits_total" => self.lease_hits = count(line),
+            "velocitygate_evictions_total" => self.evictions = count(line),
             "velocitygate_wait_us_sum" => self.wait_us.sum = number(line),
             "velocitygate_wait_us_count" => self.wait_us.count = number(line),
             "velocitygate_redis_call_us_sum" => self.redis_call_us.sum = number(line),
@@ -173,4 +180,75 @@ fn number(line: &Sample) -> f64 {
 /// Envoy's counters are whole numbers; they are exact in an `f64` up to 2^53.
 fn count(line: &Sample) -> u64 {
     number(line) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCRAPE: &str = r#"# TYPE velocitygate_requests_total counter
+velocitygate_requests_total{rule="per-key",decision="allowed"} 11
+velocitygate_requests_total{rule="per-key",decision="denied"} 20
+velocitygate_requests_total{rule="login",decision="denied"} 1
+# TYPE velocitygate_redis_calls_total counter
+velocitygate_redis_calls_total{result="ok"} 32
+# TYPE velocitygate_breaker_transitions_total counter
+velocitygate_breaker_transitions_total{to="open"} 2
+# TYPE velocitygate_breaker_state gauge
+velocitygate_breaker_state{state="closed"} 0
+velocitygate_breaker_state{state="half_open"} 1
+velocitygate_breaker_state{state="open"} 0
+# TYPE velocitygate_waiting gauge
+velocitygate_waiting{} 3
+# TYPE velocitygate_batch_size histogram
+velocitygate_batch_size_bucket{le="1"} 31
+velocitygate_batch_size_bucket{le="+Inf"} 32
+velocitygate_batch_size_sum{} 33.5
+velocitygate_batch_size_count{} 32
+# TYPE envoy_http_downstream_rq_xx counter
+envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="front"} 11
+envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="metrics"} 99
+# TYPE envoy_cluster_upstream_rq_total counter
+envoy_cluster_upstream_rq_total{envoy_cluster_name="redis"} 32
+envoy_cluster_upstream_rq_total{envoy_cluster_name="upstream"} 12
+"#;
+
+    #[test]
+    fn a_scrape_is_read_by_rule_decision_and_state() {
+        let sample = EnvoySample::parse(SCRAPE).unwrap();
+        assert_eq!(sample.requests["per-key"]["allowed"], 11);
+        assert_eq!(sample.requests["login"]["denied"], 1);
+        assert_eq!(
+            (sample.redis_calls["ok"], sample.transitions["open"]),
+            (32, 2)
+        );
+        assert_eq!(
+            (sample.breaker, sample.waiting),
+            (Some(BreakerState::HalfOpen), 3)
+        );
+    }
+
+    #[test]
+    fn only_the_clients_answers_and_the_upstreams_requests_are_counted() {
+        let sample = EnvoySample::parse(SCRAPE).unwrap();
+        assert_eq!(sample.answers, BTreeMap::from([("2".to_owned(), 11)]));
+        assert_eq!(sample.upstream_requests, 12);
+    }
+
+    #[test]
+    fn a_histogram_keeps_its_count_and_sum() {
+        let sample = EnvoySample::parse(SCRAPE).unwrap();
+        assert_eq!(
+            sample.batch_size,
+            Summary {
+                count: 32.0,
+                sum: 33.5
+            }
+        );
+    }
+
+    #[test]
+    fn an_envoy_without_the_filter_has_no_breaker() {
+        assert_eq!(EnvoySample::parse("").unwrap(), EnvoySample::default());
+    }
 }

@@ -14,16 +14,14 @@ pub mod envoy_config;
 pub mod ports;
 mod process;
 mod redis;
+mod spec;
 mod upstream;
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
 
 use crate::fault::Toxiproxy;
 use crate::tools::{Tools, repository};
@@ -31,13 +29,11 @@ pub use envoy::{Envoy, Ports};
 pub use envoy_config::Wiring;
 pub use process::{Launch, Process};
 pub use redis::Redis;
+pub use spec::{EnvoyVersion, MODULE, Spec, Store, Tweak};
 pub use upstream::{KEY_HEADER, MAX_PAIRS, Upstream};
 
 /// The name of the proxy in Toxiproxy that leads to Redis.
 pub const REDIS_PROXY: &str = "redis";
-
-/// The module, relative to the repository root, as `make wasm` builds it.
-pub const MODULE: &str = "target/wasm32-wasip1/release/velocitygate.wasm";
 
 /// How long a process may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -47,81 +43,6 @@ const START: Duration = Duration::from_secs(10);
 
 /// Starts of one process before giving up, since a free port can be lost before it is bound.
 const ATTEMPTS: usize = 3;
-
-/// Which Envoy runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EnvoyVersion {
-    /// The newest supported.
-    Newest,
-    /// The oldest supported.
-    Oldest,
-    /// This program.
-    At(PathBuf),
-}
-
-/// Where Envoy finds its store. Redis and Toxiproxy run in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
-    /// The stack's Redis, through Toxiproxy: faults work.
-    Toxiproxy,
-    /// The stack's Redis itself: only faults of Redis work.
-    Direct,
-    /// Something of the caller's, such as a store that lies.
-    At(SocketAddr),
-}
-
-/// A last change to an Envoy's configuration.
-pub type Tweak = Arc<dyn Fn(&mut Value) + Send + Sync>;
-
-/// What to start. Take [`Spec::new`] and change what matters.
-#[derive(Clone)]
-pub struct Spec {
-    /// The folder for configurations and logs; made when it is not there.
-    pub dir: PathBuf,
-    /// How many Envoys share the store.
-    pub envoys: usize,
-    /// Worker threads of each.
-    pub workers: usize,
-    /// Which Envoy.
-    pub envoy: EnvoyVersion,
-    /// The filter's module; `None` runs Envoy without the filter.
-    pub module: Option<PathBuf>,
-    /// Merged into the plugin's JSON of `envoy/envoy.yaml` as a JSON merge patch (RFC 7396):
-    /// objects merge, `null` removes, anything else (lists too) replaces.
-    pub plugin: Value,
-    /// Where the store is.
-    pub store: Store,
-    /// What stands behind the bridge.
-    pub wiring: Wiring,
-    /// Any other change, made last to each Envoy's configuration.
-    pub tweak: Option<Tweak>,
-}
-
-impl Spec {
-    /// One Envoy of the newest version with one worker, the built module and the plugin
-    /// configuration of `envoy/envoy.yaml`, its store through Toxiproxy.
-    pub fn new(dir: PathBuf) -> Self {
-        Self {
-            dir,
-            envoys: 1,
-            workers: 1,
-            envoy: EnvoyVersion::Newest,
-            module: Some(repository().join(MODULE)),
-            plugin: json!({}),
-            store: Store::Toxiproxy,
-            wiring: Wiring::RedisProxy,
-            tweak: None,
-        }
-    }
-}
-
-impl fmt::Debug for Spec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spec")
-            .field("dir", &self.dir)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A running stack. Dropping it kills all of it.
 #[derive(Debug)]
@@ -295,4 +216,34 @@ async fn start_envoy(
         Envoy::start(program, (&spec.dir, name), spec.workers, ports).await
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::bail;
+
+    #[tokio::test]
+    async fn a_start_that_lost_its_port_is_tried_again_a_bounded_number_of_times() {
+        let mut starts = 0;
+        let outcome: Result<()> = with_free_ports(async || {
+            starts += 1;
+            bail!("bind: Address already in use")
+        })
+        .await;
+        assert!(outcome.is_err());
+        assert_eq!(starts, ATTEMPTS);
+    }
+
+    #[tokio::test]
+    async fn a_start_that_failed_otherwise_is_not_tried_again() {
+        let mut starts = 0;
+        let outcome: Result<()> = with_free_ports(async || {
+            starts += 1;
+            bail!("no such file")
+        })
+        .await;
+        assert!(outcome.is_err());
+        assert_eq!(starts, 1);
+    }
 }

@@ -32,7 +32,7 @@ impl Redis {
     /// Starts an empty Redis at `address`; its log is `redis.log` in `dir`.
     ///
     /// # Errors
-    /// When it does not answer `PING` in time, as when the port was taken meanwhile.
+    /// When it does not answer in time, or its port was taken meanwhile.
     pub async fn start(program: &Path, address: SocketAddr, dir: &Path) -> Result<Self> {
         let redis = Self {
             program: program.to_owned(),
@@ -66,9 +66,11 @@ impl Redis {
             return Ok(());
         }
         let mut process = self.launch().spawn()?;
+        // Any other Redis could answer on a port that was lost; only ours has this id.
+        let own = format!("process_id:{}\r\n", process.pid());
         process
             .ready(START, async || {
-                self.ask::<String>(redis::cmd("PING")).await.is_ok()
+                self.info().await.is_ok_and(|i| i.contains(&own))
             })
             .await?;
         *slot = Some(process);

@@ -1,8 +1,38 @@
-//! The configuration after validation. Everything here is proof that a check was made: the rest of
-//! the filter never sees a raw document.
+//! The configuration: read from JSON, validated as a whole. The types here are proof that a check
+//! was made: the rest of the filter never sees a raw document.
+//!
+//! Each section of the document is one file that holds its type, its defaults, its bounds and a
+//! `read` function. To add a field: add it to the type, and one line to `read`.
 
-use crate::limit::TokenBucket;
-use crate::units::Micros;
+mod breaker;
+mod document;
+mod headers;
+mod key;
+mod limit;
+mod matcher;
+mod problems;
+mod redis;
+mod rule;
+mod scalar;
+mod value;
+
+pub use breaker::Breaker;
+pub use document::{DEPTH_MAX, DOCUMENT_BYTES_MAX};
+pub use headers::Headers;
+pub use key::{KEY_PARTS_MAX, VALUE_MAX};
+pub use limit::{BUCKET_FILL_MAX, PER_MAX, PER_MIN, TOKENS_MAX};
+pub use matcher::{
+    HEADER_TESTS_MAX, HOST_BYTES_MAX, HOSTS_MAX, METHOD_BYTES_MAX, METHODS_MAX, PATH_BYTES_MAX,
+};
+pub use problems::{PROBLEMS_MAX, Problems};
+pub use redis::{
+    CLUSTER_BYTES_MAX, KEY_PREFIX_BYTES_MAX, MAX_WAITING_MAX, Redis, TIMEOUT_MAX, TIMEOUT_MIN,
+};
+pub use rule::{MissingKey, OnFailure, RULE_NAME_BYTES_MAX, RULES_MAX, Rule};
+pub use scalar::{HEADER_NAME_BYTES_MAX, HEADER_VALUE_BYTES_MAX, Ratio, parse_duration};
+
+use crate::matching::{Keyed, Part, Request};
+use value::Value;
 
 /// A whole validated configuration of the HTTP root.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,103 +43,58 @@ pub struct Config {
     pub breaker: Option<Breaker>,
     /// Which header families answers carry.
     pub headers: Headers,
-    /// The rules, in the order of the document. All that match apply.
+    /// The rules, in the order of the document, at most [`RULES_MAX`]. All that match apply.
     pub rules: Vec<Rule>,
 }
 
-/// How to reach Redis.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redis {
-    /// The Envoy cluster that leads to the bridge.
-    pub cluster: String,
-    /// The longest a request waits for Redis; whole milliseconds, at least one.
-    pub timeout: Micros,
-    /// First part of every key: `[A-Za-z0-9_.-]{1,64}`, so it can hold no hash tag.
-    pub key_prefix: String,
-    /// Requests of one worker that may wait at once.
-    pub max_waiting: usize,
+impl Config {
+    /// Reads and validates a JSON document.
+    ///
+    /// # Errors
+    /// Every problem of the document at once, so that one round of corrections is enough. A text
+    /// that is not JSON is a single problem, with its line and column.
+    pub fn parse(json: &[u8]) -> Result<Self, Problems> {
+        let node = document::parse(json).map_err(Problems::of_document)?;
+        let problems = problems::Ledger::default();
+        let config = Self::read(&Value::root(&node, &problems));
+        let problems = problems.into_problems();
+        config.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        value.object(|fields| {
+            let redis = fields.or_read_empty("redis", Redis::read);
+            let timeout = redis.as_ref().map(|redis| redis.timeout);
+            let breaker = fields.or_read_empty("breaker", |value| Breaker::read(value, timeout));
+            let headers = fields.or("headers", Headers::DEFAULT, Headers::read);
+            let rules = fields.required("rules", rule::read_all);
+            Some(Self {
+                redis: redis?,
+                breaker: breaker?,
+                headers: headers?,
+                rules: rules?,
+            })
+        })
+    }
+
+    /// The rules that match a request, by their place in [`Config::rules`], each with what it
+    /// counts the request by.
+    pub fn applicable(&self, request: &Request<'_>) -> impl Iterator<Item = (usize, Keyed)> {
+        self.rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.matcher.matches(request))
+            .map(|(index, rule)| (index, rule.keyed(request)))
+    }
+
+    /// Whether any rule counts by the client's address, which costs a host call per request.
+    pub fn needs_client_ip(&self) -> bool {
+        let mut parts = self.rules.iter().flat_map(|rule| &rule.key.parts);
+        parts.any(|part| matches!(part, Part::ClientIp { .. }))
+    }
 }
 
-/// The settings of the circuit breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
-    /// Calls the sliding window remembers, 1 to [`Breaker::WINDOW_MAX`].
-    pub window: u16,
-    /// Calls in the window before it may open; at most `window`.
-    pub minimum_calls: u16,
-    /// Share of failed calls that opens it.
-    pub failure_rate: Ratio,
-    /// A call that takes at least this long is slow.
-    pub slow_call: Micros,
-    /// Share of slow calls that opens it.
-    pub slow_call_rate: Ratio,
-    /// How long it stays open the first time.
-    pub open: Micros,
-    /// The longest it stays open, however often probes fail.
-    pub max_open: Micros,
-    /// Successful probes that close it, at least 1.
-    pub probes: u16,
-}
-
-impl Breaker {
-    /// The largest window: the record of a breaker is copied on every call.
-    pub const WINDOW_MAX: u16 = 1_000;
-}
-
-/// A share between 0 (excluded) and 1, in millionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ratio(pub u32);
-
-/// Which header families answers carry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Headers {
-    /// `RateLimit` and `RateLimit-Policy`.
-    pub ratelimit: bool,
-    /// `X-RateLimit-Limit`, `-Remaining`, `-Reset`.
-    pub x_ratelimit: bool,
-    /// `Retry-After`.
-    pub retry_after: bool,
-}
-
-/// One limit: which requests it counts, by which key, and what happens to the surplus.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    /// `[a-z0-9_-]{1,64}`, unique in the configuration.
-    pub name: String,
-    /// Which requests the rule counts.
-    pub matcher: crate::matching::Matcher,
-    /// What a request is counted by.
-    pub key: crate::matching::KeyRecipe,
-    /// What happens when a part of the key is absent.
-    pub missing_key: MissingKey,
-    /// How much is allowed.
-    pub limit: TokenBucket,
-    /// Tokens a request takes; at most the limit's burst. 0 reads without charging.
-    pub cost: u64,
-    /// What happens when Redis does not answer.
-    pub on_failure: OnFailure,
-    /// Decide, count and export, but never refuse.
-    pub shadow: bool,
-}
-
-/// What a rule does with a request that lacks a part of its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingKey {
-    /// Count it with all others that lack the part.
-    Share,
-    /// The rule does not apply.
-    Skip,
-    /// Refuse the request as if it were over the limit.
-    Deny,
-}
-
-/// What a rule decides when the count is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Let the request pass (fail open).
-    Allow,
-    /// Refuse it with 503 (fail closed).
-    Deny,
-    /// Ask a bucket of this worker; the bucket is the rule's limit times `local.share`.
-    Local(TokenBucket),
-}
+#[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
+mod tests;

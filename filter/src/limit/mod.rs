@@ -1,14 +1,14 @@
-//! The algorithms: each a pure Rust twin beside the Lua script that Redis runs.
+//! The algorithms: each a Lua script that Redis runs, and a Rust twin that counts the same.
+//!
+//! The twin serves two masters: property tests hold it and the script together on a real Redis,
+//! and the local fallback counts with it while Redis is away.
 
-use crate::units::Micros;
+mod local;
+mod reply;
+mod script;
+mod token_bucket;
 
-/// A bucket that holds `burst` tokens and gains `requests` of them every `per`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenBucket {
-    /// Tokens gained in each `per`, 1 to 10^9.
-    pub requests: u64,
-    /// The window, a whole number of milliseconds, 1 ms to 366 days.
-    pub per: Micros,
-    /// Tokens the bucket holds when full, 1 to 10^9.
-    pub burst: u64,
-}
+pub use local::{LocalBuckets, LocalDemand};
+pub use reply::{Charge, ShapeError, Standing};
+pub use script::{Demand, Script, TOKEN_BUCKET};
+pub use token_bucket::{Tat, TokenBucket, charge_all};

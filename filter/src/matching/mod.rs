@@ -1,9 +1,22 @@
 //! Which rules a request meets, and what it is counted by.
 
-/// Placeholder until the module is built.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Matcher;
+mod address;
+mod key;
+mod matcher;
+mod request;
 
-/// Placeholder until the module is built.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KeyRecipe;
+pub use address::parse_address;
+pub use key::{Key, KeyRecipe, Part, REDIS_KEY_BYTES_MAX, VALUE_BYTES_MAX, redis_key};
+pub use matcher::{HeaderMatch, HeaderTest, HostPattern, Matcher, PathTest};
+pub use request::Request;
+
+/// How a rule that applies to a request treats it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    /// Count it under this key.
+    By(Key),
+    /// The rule does not apply after all: a part of the key is absent and `missing_key` is `skip`.
+    Skip,
+    /// Refuse it: a part of the key is absent and `missing_key` is `deny`.
+    Deny,
+}

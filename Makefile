@@ -1,0 +1,42 @@
+# Shortcuts only: what a target does is one command that also works by hand.
+.DEFAULT_GOAL := help
+.PHONY: help tools wasm test chaos demo bench lint fmt clean
+
+CHAOS := cargo run --profile native -p velocitygate-chaos --bin chaos --
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' Makefile
+
+tools: ## Put Envoy, Toxiproxy, Redis and the wasm target in place (.tools/, tools/versions.env)
+	@python3 -B tools/install.py
+
+wasm: tools ## Build target/wasm32-wasip1/release/velocitygate.wasm
+	cargo build --release --target wasm32-wasip1 -p velocitygate
+
+test: tools wasm ## Run every test: installer, docker-compose.yml, filter, chaos runner
+	python3 -B -m unittest discover -s tools
+	cd tools/compose && go test -count=1 ./...
+	cargo test --workspace
+
+chaos: tools wasm ## Break Redis under load and judge what was measured (SCENARIO=a,b STACK=compose)
+	$(CHAOS) run $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(STACK),--stack $(STACK))
+
+demo: tools wasm ## Start the stack, send traffic, break Redis, watch the breaker
+	$(CHAOS) demo
+
+bench: ## Not built yet: says so and exits 2
+	@echo 'make bench: the side-by-side benchmark is not built yet' >&2; exit 2
+
+lint: ## Check formatting, clippy (native and wasm) and documentation links
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --target wasm32-wasip1 -p velocitygate -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --lib
+
+fmt: ## Format the Rust and Go code
+	cargo fmt --all
+	gofmt -l -w tools/compose
+
+clean: ## Remove what was built and installed here; reports stay
+	cargo clean
+	rm -rf .tools

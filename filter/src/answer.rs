@@ -1,0 +1,161 @@
+//! What a client is told: the header fields on answers that pass, and whole refusals.
+//!
+//! `RateLimit` and `RateLimit-Policy` follow draft-ietf-httpapi-ratelimit-headers-10: lists of
+//! structured-field strings with parameters. Rule names need no escaping there by configuration.
+
+use crate::config::{Headers, Rule};
+use crate::limit::Standing;
+use crate::units::Micros;
+
+/// A complete answer of the filter's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status, for requests that are not gRPC.
+    pub status: u32,
+    /// gRPC status, for requests that are: 8 (resource exhausted) or 14 (unavailable).
+    pub grpc_status: u32,
+    /// Header fields, content type included.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body; not sent to gRPC clients.
+    pub body: String,
+}
+
+/// Where one rule stands, for the header fields.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleStanding<'a> {
+    /// The rule.
+    pub rule: &'a Rule,
+    /// Its bucket after this request.
+    pub standing: Standing,
+}
+
+/// Problem type of a refusal by a limit, registered by the same draft, section 6.1.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+/// Problem type of a refusal because the service lacks capacity, section 6.2.
+const TEMPORARY_REDUCED_CAPACITY: &str =
+    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+const GRPC_RESOURCE_EXHAUSTED: u32 = 8;
+const GRPC_UNAVAILABLE: u32 = 14;
+
+/// The fields that tell a client where it stands, the tightest rule first.
+pub fn limit_headers(
+    enabled: Headers,
+    standings: &[RuleStanding<'_>],
+) -> Vec<(&'static str, String)> {
+    let mut standings = standings.to_vec();
+    standings.sort_by_key(|entry| entry.remaining_share());
+    let mut headers = Vec::new();
+    if enabled.ratelimit && !standings.is_empty() {
+        let policies: Vec<String> = standings.iter().map(|entry| entry.policy()).collect();
+        let limits: Vec<String> = standings.iter().map(|entry| entry.limit()).collect();
+        headers.push(("ratelimit-policy", policies.join(", ")));
+        headers.push(("ratelimit", limits.join(", ")));
+    }
+    if let (true, Some(tightest)) = (enabled.x_ratelimit, standings.first()) {
+        headers.push((
+            "x-ratelimit-limit",
+            tightest.rule.limit.requests.to_string(),
+        ));
+        headers.push(("x-ratelimit-remaining", tightest.remaining().to_string()));
+        headers.push((
+            "x-ratelimit-reset",
+            tightest.until_more().secs_rounded_up().to_string(),
+        ));
+    }
+    headers
+}
+
+impl RuleStanding<'_> {
+    /// What the client may still send, never above the quota that `q` names.
+    fn remaining(&self) -> u64 {
+        self.standing.remaining.min(self.rule.limit.requests)
+    }
+
+    /// Until there is more quota: the next request's worth when nothing is left, so that it never
+    /// lies behind `Retry-After`; a full bucket otherwise.
+    const fn until_more(&self) -> Micros {
+        match self.standing.retry {
+            Micros::ZERO => self.standing.reset,
+            retry => retry,
+        }
+    }
+
+    /// How much of the bucket is left, in millionths.
+    pub(crate) fn remaining_share(&self) -> u64 {
+        let parts = u128::from(self.standing.remaining).saturating_mul(1_000_000);
+        let share = parts
+            .checked_div(self.rule.limit.burst.into())
+            .unwrap_or_default();
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
+    fn policy(&self) -> String {
+        let limit = self.rule.limit;
+        let seconds = limit.per.secs_rounded_up();
+        let window = if limit.per == Micros::from_secs(seconds) {
+            format!(";w={seconds}")
+        } else {
+            String::new()
+        };
+        format!("\"{}\";q={}{window}", self.rule.name, limit.requests)
+    }
+
+    fn limit(&self) -> String {
+        format!(
+            "\"{}\";r={};t={}",
+            self.rule.name,
+            self.remaining(),
+            self.until_more().secs_rounded_up()
+        )
+    }
+}
+
+impl Answer {
+    /// The refusal of a request over its limit: 429 with `Retry-After`, and the limit fields when
+    /// the counts are known (`standings` is empty when they are not).
+    pub fn over_limit(
+        enabled: Headers,
+        violated: &[&str],
+        retry: Option<Micros>,
+        standings: &[RuleStanding<'_>],
+    ) -> Self {
+        let mut headers = limit_headers(enabled, standings);
+        if let (true, Some(retry)) = (enabled.retry_after, retry) {
+            headers.push(("retry-after", retry.secs_rounded_up().max(1).to_string()));
+        }
+        headers.push(("x-envoy-ratelimited", "true".into()));
+        let body = serde_json::json!({
+            "type": QUOTA_EXCEEDED,
+            "title": "Too many requests: a rate limit is used up",
+            "status": 429,
+            "violated-policies": violated,
+        });
+        Self::problem(429, GRPC_RESOURCE_EXHAUSTED, headers, &body)
+    }
+
+    /// The refusal of a request whose rule fails closed while Redis is away.
+    pub fn unavailable() -> Self {
+        let headers = vec![("x-velocitygate", "unavailable".into())];
+        let body = serde_json::json!({
+            "type": TEMPORARY_REDUCED_CAPACITY,
+            "title": "The rate limit cannot be checked at the moment",
+            "status": 503,
+        });
+        Self::problem(503, GRPC_UNAVAILABLE, headers, &body)
+    }
+
+    fn problem(
+        status: u32,
+        grpc_status: u32,
+        mut headers: Vec<(&'static str, String)>,
+        body: &serde_json::Value,
+    ) -> Self {
+        headers.push(("content-type", "application/problem+json".into()));
+        Self {
+            status,
+            grpc_status,
+            headers,
+            body: body.to_string(),
+        }
+    }
+}

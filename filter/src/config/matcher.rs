@@ -1,0 +1,128 @@
+//! `match`: which requests a rule counts.
+
+use super::scalar::HEADER_VALUE_BYTES_MAX;
+use super::value::{Value, Variant};
+use crate::matching::{HeaderMatch, HeaderTest, HostPattern, Matcher, PathTest};
+
+/// The most methods of one rule.
+pub const METHODS_MAX: usize = 32;
+/// The most hosts of one rule.
+pub const HOSTS_MAX: usize = 64;
+/// The most header tests of one rule.
+pub const HEADER_TESTS_MAX: usize = 16;
+/// The longest host, in bytes: the longest name that DNS can hold.
+pub const HOST_BYTES_MAX: usize = 253;
+/// The longest path that a test compares with, in bytes.
+pub const PATH_BYTES_MAX: usize = 4_096;
+/// The longest method, in bytes.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+const PATH_TESTS: [Variant<PathTest>; 2] = [
+    ("exact", |value| path(value).map(PathTest::Exact)),
+    ("prefix", |value| path(value).map(PathTest::Prefix)),
+];
+const HEADER_TESTS: [Variant<HeaderTest>; 2] = [
+    ("exact", header_value),
+    ("present", |value| value.flag().map(HeaderTest::Present)),
+];
+
+pub(super) fn read(value: &Value<'_>) -> Option<Matcher> {
+    value.object(|fields| {
+        let methods = fields.or("methods", Vec::new(), |value| {
+            value.list((1, METHODS_MAX), method)
+        });
+        let hosts = fields.or("hosts", Vec::new(), |value| {
+            value.list((1, HOSTS_MAX), host)
+        });
+        let path = fields.or("path", Some(None), |value| {
+            value
+                .object(|fields| fields.one_of(&PATH_TESTS, &["regex"]))
+                .map(Some)
+        });
+        let headers = fields.or("headers", Vec::new(), |value| {
+            value.list((1, HEADER_TESTS_MAX), header)
+        });
+        fields.not_yet(&["query", "property"]);
+        Some(Matcher {
+            methods: methods?,
+            hosts: hosts?,
+            path: path?,
+            headers: headers?,
+        })
+    })
+}
+
+/// Methods are compared in their case, so a lower-case one is a mistake, not a method.
+fn method(value: &Value<'_>) -> Option<String> {
+    let allowed =
+        |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    value
+        .text(
+            "a method in upper case such as \"GET\"",
+            METHOD_BYTES_MAX,
+            allowed,
+        )
+        .map(Into::into)
+}
+
+/// A name, `*.` and a name, or an IPv6 address in brackets; never with a port, which would not
+/// match any host.
+fn host(value: &Value<'_>) -> Option<HostPattern> {
+    const WHAT: &str = "a host such as \"api.example.com\" or \"*.example.org\", without a port";
+    let text = value.text(WHAT, HOST_BYTES_MAX, |byte| byte.is_ascii_graphic())?;
+    let host = text.to_ascii_lowercase();
+    let pattern = match host.strip_prefix('*') {
+        Some(suffix) => suffix
+            .strip_prefix('.')
+            .is_some_and(is_name)
+            .then(|| HostPattern::Suffix(suffix.to_owned())),
+        None => (is_name(&host) || is_bracketed_v6(&host)).then_some(HostPattern::Exact(host)),
+    };
+    pattern.or_else(|| value.expected(WHAT))
+}
+
+fn is_name(host: &str) -> bool {
+    host.split('.').all(|label| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    })
+}
+
+fn is_bracketed_v6(host: &str) -> bool {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// A query or a fragment would never match, since tests see the path without them.
+fn path(value: &Value<'_>) -> Option<String> {
+    const WHAT: &str = "a path that begins with \"/\", without \"?\" or \"#\"";
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !b"?#".contains(&byte);
+    let path = value.text(WHAT, PATH_BYTES_MAX, allowed)?;
+    if path.starts_with('/') {
+        Some(path.to_owned())
+    } else {
+        value.expected(WHAT)
+    }
+}
+
+fn header(value: &Value<'_>) -> Option<HeaderMatch> {
+    value.object(|fields| {
+        let name = fields.required("name", Value::header_name);
+        let test = fields.one_of(&HEADER_TESTS, &["prefix", "regex"]);
+        Some(HeaderMatch {
+            name: name?,
+            test: test?,
+        })
+    })
+}
+
+fn header_value(value: &Value<'_>) -> Option<HeaderTest> {
+    const WHAT: &str = "a header's value without control characters";
+    let allowed = |byte: u8| !byte.is_ascii_control();
+    let text = value.text(WHAT, HEADER_VALUE_BYTES_MAX, allowed)?;
+    Some(HeaderTest::Exact(text.to_owned()))
+}

@@ -1,0 +1,158 @@
+//! Values without structure: numbers, texts, durations, shares, and choices among names.
+
+use std::ops::RangeInclusive;
+
+use super::document::Node;
+use super::value::{Value, quoted};
+use crate::units::Micros;
+
+/// The longest name of a header, in bytes.
+pub const HEADER_NAME_BYTES_MAX: usize = 128;
+/// The longest value that a header test compares with, in bytes.
+pub const HEADER_VALUE_BYTES_MAX: usize = 4_096;
+
+/// A share between 0 (excluded) and 1, in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ratio(pub u32);
+
+impl Ratio {
+    /// The whole: 1 in millionths.
+    pub const ONE: Self = Self(1_000_000);
+
+    /// This share of `n`, rounded down.
+    pub(super) const fn of(self, n: u64) -> u64 {
+        n.saturating_mul(self.0 as u64) / 1_000_000
+    }
+}
+
+/// Reads a duration: digits and one of `us`, `ms`, `s`, `m`, `h`, `d`, nothing else.
+///
+/// `None` for any other text, and for a span that does not fit in 64 bits of microseconds.
+pub fn parse_duration(text: &str) -> Option<Micros> {
+    let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+    let micros = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(micros).map(Micros)
+}
+
+/// Readers of single values; see the convention in [`super::value`].
+impl<'d> Value<'d> {
+    pub(super) fn flag(&self) -> Option<bool> {
+        match self.node() {
+            Node::Flag(flag) => Some(*flag),
+            _ => self.expected("true or false"),
+        }
+    }
+
+    pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        match self.node() {
+            Node::Whole(number) if range.contains(number) => Some(*number),
+            _ => self.expected(format_args!(
+                "a whole number from {} to {}",
+                range.start(),
+                range.end()
+            )),
+        }
+    }
+
+    pub(super) fn duration(&self, range: RangeInclusive<Micros>) -> Option<Micros> {
+        let Some(span) = self.node().text().and_then(parse_duration) else {
+            return self.expected("a duration such as \"1s\"");
+        };
+        if range.contains(&span) {
+            return Some(span);
+        }
+        self.expected(format_args!(
+            "a duration from {} to {}",
+            range.start(),
+            range.end()
+        ))
+    }
+
+    /// A duration that reaches Envoy or Redis, which count in milliseconds.
+    pub(super) fn whole_millis(&self, range: RangeInclusive<Micros>) -> Option<Micros> {
+        let span = self.duration(range)?;
+        if Micros::from_millis(span.whole_millis()) == span {
+            return Some(span);
+        }
+        self.expected("a whole number of milliseconds")
+    }
+
+    /// A number above 0 and at most 1 that has at most six decimals, so that nothing is rounded.
+    pub(super) fn share(&self) -> Option<Ratio> {
+        let share = match self.node() {
+            Node::Whole(1) => 1.0,
+            Node::Real(share) => *share,
+            _ => f64::NAN,
+        };
+        let millionths = (share * f64::from(Ratio::ONE.0)).round();
+        // A decimal with up to six places is read as the double nearest to it, which is what
+        // this division gives; any other number differs. Not a number is equal to nothing.
+        let exact = millionths / f64::from(Ratio::ONE.0) == share;
+        if exact && (1.0..=f64::from(Ratio::ONE.0)).contains(&millionths) {
+            return Some(Ratio(millionths as u32));
+        }
+        self.expected("a number above 0, at most 1, of at most 6 decimals")
+    }
+
+    /// A text of 1 to `max` bytes, all of which are `allowed`; `what` describes it.
+    pub(super) fn text(
+        &self,
+        what: &str,
+        max: usize,
+        allowed: impl Fn(u8) -> bool,
+    ) -> Option<&'d str> {
+        match self.node().text() {
+            Some(text) if (1..=max).contains(&text.len()) && text.bytes().all(allowed) => {
+                Some(text)
+            }
+            _ => self.expected(format_args!("{what}, 1 to {max} bytes")),
+        }
+    }
+
+    /// One of a few names. A name in `not_yet` is the contract's, but not supported.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        choices: &[(&'static str, T)],
+        not_yet: &[&'static str],
+    ) -> Option<T> {
+        let name = self.node().text().unwrap_or_default();
+        if let Some((_, choice)) = choices.iter().find(|(known, _)| *known == name) {
+            return Some(*choice);
+        }
+        if not_yet.contains(&name) {
+            return self.refuse(format_args!("{name:?} is not supported yet"));
+        }
+        self.expected(format_args!(
+            "one of {}",
+            quoted(choices.iter().map(|(known, _)| *known))
+        ))
+    }
+
+    /// The name of a header, in lower case. Envoy has no header `host`: it becomes `:authority`.
+    pub(super) fn header_name(&self) -> Option<String> {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let name = self.text("the name of a header", HEADER_NAME_BYTES_MAX, token)?;
+        if name.eq_ignore_ascii_case("host") {
+            return self
+                .refuse("the host is no header to Envoy; use \"hosts\" or {\"host\": true}");
+        }
+        Some(name.to_ascii_lowercase())
+    }
+}
+
+impl Node {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}

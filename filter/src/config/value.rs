@@ -1,0 +1,225 @@
+//! Reading a tree whose problems are noted with their path.
+//!
+//! The convention of every reading function: `Some` is a valid value, `None` means that a problem
+//! **has been noted**. So a section first reads all its fields into variables, and only then uses
+//! `?` to build its type: no problem hides another.
+
+use std::fmt;
+
+use super::document::{Node, shortened};
+use super::problems::Ledger;
+
+/// A value of the document and its path from the root, such as `rules[2].limit.per`.
+pub(super) struct Value<'d> {
+    node: &'d Node,
+    path: String,
+    ledger: &'d Ledger,
+}
+
+/// Stands for a section that is absent: reading it gives the section's defaults.
+static EMPTY: Node = Node::Object(Vec::new());
+
+/// One of several fields of which an object holds exactly one: its name and how it is read.
+pub(super) type Variant<T> = (&'static str, fn(&Value<'_>) -> Option<T>);
+
+impl<'d> Value<'d> {
+    pub(super) const fn root(node: &'d Node, ledger: &'d Ledger) -> Self {
+        Self {
+            node,
+            path: String::new(),
+            ledger,
+        }
+    }
+
+    pub(super) const fn node(&self) -> &'d Node {
+        self.node
+    }
+
+    /// Notes a problem of this value. Returns `None` for the caller to return.
+    pub(super) fn refuse<T>(&self, problem: impl fmt::Display) -> Option<T> {
+        self.ledger.note(&self.path, format_args!("{problem}"));
+        None
+    }
+
+    /// Notes that this value is not what it should be.
+    pub(super) fn expected<T>(&self, what: impl fmt::Display) -> Option<T> {
+        self.refuse(format_args!("expected {what}, found {}", self.node))
+    }
+
+    /// Reads an object. Fields that `read` did not ask for are unknown, and noted.
+    pub(super) fn object<T>(
+        &self,
+        read: impl FnOnce(&mut Fields<'_, 'd>) -> Option<T>,
+    ) -> Option<T> {
+        let Node::Object(members) = self.node else {
+            return self.expected("an object");
+        };
+        let mut fields = Fields {
+            object: self,
+            members,
+            known: Vec::new(),
+        };
+        let result = read(&mut fields);
+        fields.note_strangers();
+        result
+    }
+
+    /// Reads a list of `min` to `max` items. Every item is read, whatever became of the others.
+    pub(super) fn list<T>(
+        &self,
+        (min, max): (usize, usize),
+        mut read: impl FnMut(&Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Node::List(items) = self.node else {
+            return self.expected("a list");
+        };
+        if items.len() < min || items.len() > max {
+            let found = items.len();
+            return self.refuse(format_args!("expected {min} to {max} items, found {found}"));
+        }
+        let read_item = |(index, node)| {
+            read(&Self {
+                node,
+                path: format!("{}[{index}]", self.path),
+                ledger: self.ledger,
+            })
+        };
+        // Collected twice: an Option would stop at the first None and leave the rest unread.
+        let items: Vec<Option<T>> = items.iter().enumerate().map(read_item).collect();
+        items.into_iter().collect()
+    }
+}
+
+/// The fields of one object. Asking for a field makes its name known.
+pub(super) struct Fields<'v, 'd> {
+    object: &'v Value<'d>,
+    members: &'d [(String, Node)],
+    known: Vec<&'static str>,
+}
+
+impl<'d> Fields<'_, 'd> {
+    /// A field that must be there.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&Value<'d>) -> Option<T>,
+    ) -> Option<T> {
+        match self.take(name) {
+            Some(value) => read(&value),
+            None => self.at(name, &EMPTY).refuse("required, but missing"),
+        }
+    }
+
+    /// A field with a default. The default may itself be `None`, where it depends on a value whose
+    /// problem has been noted.
+    pub(super) fn or<T>(
+        &mut self,
+        name: &'static str,
+        default: impl Into<Option<T>>,
+        read: impl FnOnce(&Value<'d>) -> Option<T>,
+    ) -> Option<T> {
+        self.take(name)
+            .map_or_else(|| default.into(), |value| read(&value))
+    }
+
+    /// A field whose default is what `read` makes of an empty object.
+    pub(super) fn or_read_empty<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&Value<'d>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.take(name).unwrap_or_else(|| self.at(name, &EMPTY));
+        read(&value)
+    }
+
+    /// Fields that the contract names and this version cannot honour: refused, never ignored.
+    pub(super) fn not_yet(&mut self, names: &[&'static str]) {
+        for &name in names {
+            if let Some(value) = self.take(name) {
+                value.refuse::<()>("not supported yet");
+            }
+        }
+    }
+
+    /// Exactly one of `variants`, or one of the fields in `not_yet`.
+    pub(super) fn one_of<T>(
+        &mut self,
+        variants: &[Variant<T>],
+        not_yet: &[&'static str],
+    ) -> Option<T> {
+        let mut found = Vec::new();
+        for (name, read) in variants {
+            if let Some(value) = self.take(name) {
+                found.push(read(&value));
+            }
+        }
+        let later = not_yet
+            .iter()
+            .filter(|name| self.get(name).is_some())
+            .count();
+        self.not_yet(not_yet);
+        let names = || {
+            variants
+                .iter()
+                .map(|(name, _)| *name)
+                .chain(not_yet.iter().copied())
+        };
+        match (found.pop(), found.is_empty(), later) {
+            (Some(only), true, 0) => only,
+            (None, _, 1) => None,
+            (None, _, 0) => self
+                .object
+                .refuse(format_args!("expected one of {}", quoted(names()))),
+            _ => self
+                .object
+                .refuse(format_args!("expected only one of {}", quoted(names()))),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&'d Node> {
+        self.members
+            .iter()
+            .find(|(member, _)| member == name)
+            .map(|(_, node)| node)
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Value<'d>> {
+        self.known.push(name);
+        self.get(name).map(|node| self.at(name, node))
+    }
+
+    fn at(&self, name: &str, node: &'d Node) -> Value<'d> {
+        let name = shortened(name).escape_debug().to_string();
+        let path = if self.object.path.is_empty() {
+            name
+        } else {
+            format!("{}.{name}", self.object.path)
+        };
+        Value {
+            node,
+            path,
+            ledger: self.object.ledger,
+        }
+    }
+
+    fn note_strangers(&self) {
+        let mut seen = hashbrown::HashSet::new();
+        for (name, node) in self.members {
+            if !self.known.contains(&name.as_str()) {
+                let known = quoted(self.known.iter().copied());
+                self.at(name, node)
+                    .refuse::<()>(format_args!("unknown field; known: {known}"));
+            } else if !seen.insert(name) {
+                self.at(name, node).refuse::<()>("given more than once");
+            }
+        }
+    }
+}
+
+/// `"a", "b", "c"`.
+pub(super) fn quoted<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names
+        .map(|name| format!("{name:?}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

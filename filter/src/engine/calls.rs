@@ -1,0 +1,220 @@
+//! Calls to Redis: sending them, and settling them when they end.
+
+use super::batch::{Batch, Group};
+use super::effect::{CallEnd, CallId, Effect, OutgoingCall};
+use super::reading::{self, GroupAnswer, Reading};
+use super::waiter::{PartRef, PartResult};
+use super::{Engine, Script};
+use crate::breaker::{self, Contended, Permit, ProbePermit, SharedCell, State, Transition};
+use crate::metrics::Metric;
+use crate::units::{Instant, Micros};
+
+/// A call under way.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) purpose: Purpose,
+    pub(super) sent: Instant,
+    pub(super) deadline: Instant,
+    pub(super) groups: Vec<Group>,
+}
+
+/// Why a call was made, and by whose leave.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    Requests(Permit),
+    /// A probe; whether it carries the script's text.
+    Probe {
+        permit: ProbePermit,
+        load: bool,
+    },
+}
+
+impl<C: SharedCell> Engine<C> {
+    /// Sends what is pending, in as few calls as it fits into. While a call that loads the script
+    /// is under way nothing else is sent: it would only be answered with NOSCRIPT.
+    pub(super) fn dispatch(&mut self, now: Instant) {
+        while !self.pending.is_empty() && !matches!(self.script, Script::Loading(_)) {
+            self.breaker.refresh();
+            let Some(permit) = self.breaker.permit() else {
+                for stream in std::mem::take(&mut self.pending) {
+                    self.give_up(stream, now);
+                }
+                return;
+            };
+            let batch = self.gather(now);
+            if !batch.groups.is_empty() {
+                self.send_batch(batch, permit, now);
+            }
+        }
+    }
+
+    /// Takes from `pending` what one call can carry. A request with less than a millisecond left
+    /// is not worth a call: the host could not time it.
+    fn gather(&mut self, now: Instant) -> Batch {
+        let mut batch = Batch::new();
+        for stream in std::mem::take(&mut self.pending) {
+            let Some(waiter) = self.waiters.get(&stream) else {
+                continue;
+            };
+            let left = waiter.deadline(self.config.redis.timeout).since(now);
+            if batch.is_full() {
+                self.pending.push(stream);
+            } else if left.whole_millis() == 0 {
+                self.give_up(stream, now);
+            } else {
+                batch.add(stream, waiter, left);
+            }
+        }
+        batch
+    }
+
+    fn send_batch(&mut self, batch: Batch, permit: Permit, now: Instant) {
+        let load = self.script == Script::Missing;
+        let body = batch.encode(&self.config, load);
+        let timeout = Micros::from_millis(batch.timeout.whole_millis());
+        self.effects.record(Metric::BatchSize, batch.requests);
+        let (purpose, deadline) = (Purpose::Requests(permit), now + timeout);
+        let id = self.send(
+            body,
+            Call {
+                purpose,
+                sent: now,
+                deadline,
+                groups: batch.groups,
+            },
+        );
+        if load {
+            self.script = Script::Loading(id);
+        }
+    }
+
+    pub(super) fn send(&mut self, body: Vec<u8>, call: Call) -> CallId {
+        let id = CallId(self.next_call);
+        self.next_call = self.next_call.wrapping_add(1);
+        let replies = call.groups.len();
+        let timeout = call.deadline.since(call.sent);
+        self.calls.insert(id, call);
+        self.effects.push(Effect::Call(OutgoingCall {
+            id,
+            body,
+            replies,
+            timeout,
+        }));
+        id
+    }
+
+    /// A call ended. One that is not known any more is ignored: its deadline ended it before.
+    pub fn call_ended(&mut self, id: CallId, end: CallEnd<'_>, now: Instant) {
+        let Some(call) = self.calls.remove(&id) else {
+            return;
+        };
+        let reading = reading::read(&call.groups, end);
+        for class in &reading.errors {
+            self.effects.add(Metric::RedisErrors(*class), 1);
+        }
+        let outcome = breaker::Call {
+            outcome: reading.outcome,
+            elapsed: now.since(call.sent),
+        };
+        match call.purpose {
+            Purpose::Probe {
+                permit,
+                load: false,
+            } if reading.lacks_script() => {
+                self.send_probe(permit, true, now);
+            }
+            Purpose::Probe { permit, .. } => self.probe_ended(permit, outcome, now),
+            Purpose::Requests(permit) => {
+                self.effects.add(Metric::RedisCalls(reading.result), 1);
+                self.effects.record(Metric::RedisCallUs, outcome.elapsed.0);
+                let settled = self.breaker.settle(permit, outcome, now);
+                self.note_settled(settled);
+                self.script_after(id, call.sent, &reading, now);
+                self.answer_groups(&call.groups, &reading.answers, now);
+                self.dispatch(now);
+            }
+        }
+    }
+
+    /// Ends calls whose own timeout the host did not report.
+    pub(super) fn end_overdue_calls(&mut self, now: Instant) {
+        let overdue = self.calls.iter().filter(|(_, call)| call.deadline <= now);
+        let overdue: Vec<CallId> = overdue.map(|(id, _)| *id).collect();
+        for id in overdue {
+            self.call_ended(id, CallEnd::TimedOut, now);
+        }
+    }
+
+    /// What a call teaches about the script. A call that was sent before the last load ended says
+    /// nothing new: it may have met Redis before the script did.
+    fn script_after(&mut self, id: CallId, sent: Instant, reading: &Reading, now: Instant) {
+        let unscripted = reading.lacks_script();
+        self.script = match self.script {
+            Script::Loading(loading) if loading == id => Script::Assumed { loaded: now },
+            Script::Assumed { loaded } if unscripted && sent >= loaded => Script::Missing,
+            unchanged => unchanged,
+        };
+    }
+
+    fn answer_groups(&mut self, groups: &[Group], answers: &[GroupAnswer], now: Instant) {
+        let mut again = Vec::new();
+        for (group, answer) in groups.iter().zip(answers) {
+            let results = match answer {
+                GroupAnswer::Charged(charge) => group.share(&self.config, charge),
+                GroupAnswer::Unknown => vec![PartResult::Unknown; group.members.len()],
+                GroupAnswer::Unscripted => {
+                    again.extend(group.members.iter().map(|member| member.stream));
+                    continue;
+                }
+            };
+            for (member, result) in group.members.iter().zip(results) {
+                self.answer(*member, result, now);
+            }
+        }
+        // They came before all that is pending now.
+        again.sort_unstable();
+        again.dedup();
+        again.append(&mut self.pending);
+        self.pending = again;
+    }
+
+    fn answer(&mut self, member: PartRef, result: PartResult, now: Instant) {
+        let Some(waiter) = self.waiters.get_mut(&member.stream) else {
+            return;
+        };
+        if let Some(part) = waiter.parts.get_mut(member.part) {
+            part.result.get_or_insert(result);
+        }
+        if waiter.is_answered() {
+            self.finish(member.stream, now);
+        }
+    }
+
+    pub(super) fn note_settled(&mut self, settled: Result<Option<Transition>, Contended>) {
+        match settled {
+            Ok(transition) => self.note_transition(transition),
+            Err(Contended) => self.effects.add(Metric::BreakerConflicts, 1),
+        }
+    }
+
+    pub(super) fn note_transition(&mut self, transition: Option<Transition>) {
+        if let Some(transition) = transition {
+            self.effects
+                .add(Metric::BreakerTransitions(transition.to), 1);
+            self.effects.push(Effect::Moved(transition));
+        }
+        self.publish_state();
+    }
+
+    /// Keeps the gauge true. Every worker that sees a change writes the same values.
+    pub(super) fn publish_state(&mut self) {
+        let now = self.breaker.state();
+        if self.breaker_seen != Some(now) {
+            self.breaker_seen = Some(now);
+            for state in [State::Closed, State::Open, State::HalfOpen] {
+                self.effects
+                    .record(Metric::BreakerState(state), u64::from(state == now));
+            }
+        }
+    }
+}

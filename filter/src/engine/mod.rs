@@ -1,0 +1,249 @@
+//! The life of a request, without a host.
+//!
+//! The shell tells the engine what happened: a request came ([`Engine::request`]), the event loop
+//! turned ([`Engine::turn`]), a call ended ([`Engine::call_ended`]), time passed
+//! ([`Engine::tick`]), a stream is gone ([`Engine::stream_ended`]). After each it takes the
+//! [`Effect`]s and carries them out.
+//!
+//! A request that waits is in `waiters` until it is finished, and every way to finish it takes it
+//! out: so it is answered exactly once. It waits either in `pending`, for the next call, or as a
+//! member of a call's group. A call is in `calls` until it ends or its deadline passes; what is
+//! reported of it later finds nothing.
+
+mod batch;
+mod calls;
+mod effect;
+mod effects;
+mod probe;
+mod reading;
+mod ruling;
+#[cfg(test)]
+mod tests;
+mod waiter;
+
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
+pub use effect::{Action, CallEnd, CallId, Effect, OutgoingCall, Step, StreamId, Verdict};
+
+use crate::breaker::{Breaker, SharedCell, State};
+use crate::config::Config;
+use crate::limit::LocalBuckets;
+use crate::matching::{Keyed, Request, redis_key};
+use crate::metrics::Metric;
+use crate::units::{Instant, Micros};
+use calls::Call;
+use effects::Effects;
+use ruling::Ruling;
+use waiter::{Part, Waiter};
+
+/// Ticks come this often while a request waits or the breaker is not closed. It bounds how far
+/// behind its deadline a request is finished when the host forgets a call's own timeout.
+const TICK_BUSY: Micros = Micros::from_millis(5);
+/// And this often otherwise, at most: the next busy moment is noticed no later.
+const TICK_IDLE: Micros = Micros::from_millis(50);
+
+/// The rate limiter of one worker. `C` is the cell that holds the breaker all workers share.
+#[derive(Debug)]
+pub struct Engine<C> {
+    config: Rc<Config>,
+    breaker: Breaker<C>,
+    breaker_seen: Option<State>,
+    local: LocalBuckets,
+    waiters: HashMap<StreamId, Waiter>,
+    /// Requests with parts that no call carries, in the order of their arrival.
+    pending: Vec<StreamId>,
+    woken: bool,
+    calls: HashMap<CallId, Call>,
+    next_call: u64,
+    script: Script,
+    effects: Effects,
+}
+
+/// What the engine believes of the script in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Script {
+    /// Redis knows it, as far as anybody told. It was last loaded at this time.
+    Assumed { loaded: Instant },
+    /// Redis does not; the next call carries its text.
+    Missing,
+    /// A call that carries the text is under way; all others wait for it.
+    Loading(CallId),
+}
+
+impl<C: SharedCell> Engine<C> {
+    /// An engine with nothing in it.
+    pub fn new(config: Rc<Config>, breaker: Breaker<C>) -> Self {
+        Self {
+            config,
+            breaker,
+            breaker_seen: None,
+            local: LocalBuckets::new(LocalBuckets::CAPACITY),
+            waiters: HashMap::new(),
+            pending: Vec::new(),
+            woken: false,
+            calls: HashMap::new(),
+            next_call: 0,
+            script: Script::Assumed { loaded: Instant(0) },
+            effects: Effects::default(),
+        }
+    }
+
+    /// What the shell has to do after an event, in this order.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        self.effects.take()
+    }
+
+    /// How long until the next [`Engine::tick`] is due.
+    pub fn tick_period(&self) -> Micros {
+        if self.waiters.is_empty() && self.breaker.state() == State::Closed {
+            TICK_IDLE.min(self.config.redis.timeout)
+        } else {
+            TICK_BUSY
+        }
+    }
+
+    /// A request came. `stream` is its number while it lives.
+    pub fn request(&mut self, stream: StreamId, request: &Request<'_>, now: Instant) -> Step {
+        let parts = match self.parts(request) {
+            Ok(parts) => parts,
+            Err(ruling) => return Step::Done(self.verdict(ruling, Micros::ZERO)),
+        };
+        if parts.is_empty() {
+            return Step::Pass;
+        }
+        let mut waiter = Waiter {
+            parts,
+            arrived: now,
+        };
+        let full = self.waiters.len() >= self.config.redis.max_waiting;
+        if full {
+            self.effects.add(Metric::WaitingFull, 1);
+        }
+        if full || self.breaker.state() != State::Closed {
+            waiter.give_up();
+        }
+        if waiter.is_answered() {
+            let ruling = self.rule_on(&waiter, now);
+            return Step::Done(self.verdict(ruling, Micros::ZERO));
+        }
+        self.waiters.insert(stream, waiter);
+        self.effects.add(Metric::Waiting, 1);
+        self.pending.push(stream);
+        if !self.woken {
+            self.woken = true;
+            self.effects.push(Effect::Wake);
+        }
+        Step::Wait
+    }
+
+    /// The turn of the event loop that [`Effect::Wake`] asked for: all that came meanwhile goes
+    /// out in one call.
+    pub fn turn(&mut self, now: Instant) {
+        self.woken = false;
+        self.dispatch(now);
+    }
+
+    /// A stream is gone, answered or not. Its tokens stay spent: whether Redis took them is not
+    /// known, and a client that hangs up must not earn a refund.
+    pub fn stream_ended(&mut self, stream: StreamId) {
+        if self.waiters.remove(&stream).is_some() {
+            self.effects.add(Metric::Waiting, -1);
+        }
+    }
+
+    /// Time passed: ends what is overdue, follows the breaker, sends its probe when one is due.
+    pub fn tick(&mut self, now: Instant) {
+        self.end_overdue_calls(now);
+        self.end_overdue_requests(now);
+        self.tick_breaker(now);
+        self.dispatch(now);
+    }
+
+    /// What the request asks of Redis; or, when it lacks a key that a rule demands, its end.
+    fn parts(&self, request: &Request<'_>) -> Result<Vec<Part>, Ruling> {
+        let mut enforced = Vec::new();
+        let mut parts = Vec::new();
+        for (index, keyed) in self.config.applicable(request) {
+            let (Ok(number), Some(rule)) = (u16::try_from(index), self.config.rules.get(index))
+            else {
+                continue;
+            };
+            match keyed {
+                Keyed::By(key) => {
+                    let key = redis_key(&self.config.redis.key_prefix, &rule.name, &key);
+                    let bucket = (number, key.into_bytes());
+                    if rule.shadow {
+                        parts.push(Part::asking(vec![bucket], true));
+                    } else {
+                        enforced.push(bucket);
+                    }
+                }
+                Keyed::Deny if rule.shadow => parts.push(Part::refused_in_shadow(number)),
+                Keyed::Deny => return Err(ruling::missing_key(&self.config, number)),
+                Keyed::Skip => {}
+            }
+        }
+        if !enforced.is_empty() {
+            parts.push(Part::asking(enforced, false));
+        }
+        Ok(parts)
+    }
+
+    /// Ends the wait of a request whose parts are all answered.
+    fn finish(&mut self, stream: StreamId, now: Instant) {
+        let Some(waiter) = self.waiters.remove(&stream) else {
+            return;
+        };
+        let waited = now.since(waiter.arrived);
+        let ruling = self.rule_on(&waiter, now);
+        let verdict = self.verdict(ruling, waited);
+        self.effects.add(Metric::Waiting, -1);
+        self.effects.record(Metric::WaitUs, waited.0);
+        self.effects.push(Effect::Finish(stream, verdict));
+    }
+
+    /// Ends the wait of a request with what is known of it by now.
+    fn give_up(&mut self, stream: StreamId, now: Instant) {
+        if let Some(waiter) = self.waiters.get_mut(&stream) {
+            waiter.give_up();
+            self.finish(stream, now);
+        }
+    }
+
+    fn end_overdue_requests(&mut self, now: Instant) {
+        let timeout = self.config.redis.timeout;
+        let overdue = self
+            .waiters
+            .iter()
+            .filter(|(_, waiter)| waiter.deadline(timeout) <= now);
+        let overdue: Vec<StreamId> = overdue.map(|(stream, _)| *stream).collect();
+        for stream in overdue {
+            self.give_up(stream, now);
+        }
+    }
+
+    fn rule_on(&mut self, waiter: &Waiter, now: Instant) -> Ruling {
+        let ruling = ruling::rule_on(&self.config, &waiter.parts, &mut self.local, now);
+        let evictions = i64::try_from(self.local.take_evictions()).unwrap_or(i64::MAX);
+        if evictions > 0 {
+            self.effects.add(Metric::Evictions, evictions);
+        }
+        ruling
+    }
+
+    /// Counts the decisions of a ruling.
+    fn verdict(&mut self, ruling: Ruling, waited: Micros) -> Verdict {
+        for (rule, decision) in ruling.decisions {
+            self.effects.add(Metric::Requests(rule, decision), 1);
+        }
+        let (rule, decision) = ruling.decided;
+        Verdict {
+            decision,
+            rule,
+            waited,
+            action: ruling.action,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What the end of a call means: for each group of requests, for the breaker and for the metrics.
+
+use super::batch::Group;
+use super::effect::CallEnd;
+use crate::breaker::{Cause, Outcome};
+use crate::limit::Charge;
+use crate::metrics::CallResult;
+use crate::resp::{self, ErrorClass, Reply};
+
+/// What became of one group.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum GroupAnswer {
+    Charged(Charge),
+    /// Redis does not know the script: nothing was charged, the group may be asked again.
+    Unscripted,
+    /// The count is unknown.
+    Unknown,
+}
+
+/// A call, read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// One answer for each group, in their order.
+    pub(super) answers: Vec<GroupAnswer>,
+    pub(super) result: CallResult,
+    pub(super) outcome: Outcome,
+    pub(super) errors: Vec<ErrorClass>,
+}
+
+/// Reads how a call ended. A reply that does not fit its question makes all of them unknown: after
+/// it, no reply can be matched to a question with certainty.
+pub(super) fn read(groups: &[Group], end: CallEnd<'_>) -> Reading {
+    let bytes = match end {
+        CallEnd::Replied(bytes) => bytes,
+        CallEnd::TimedOut => return failed(groups, CallResult::Timeout, Cause::Timeout),
+        CallEnd::Unreachable => {
+            return failed(groups, CallResult::Unreachable, Cause::Unreachable);
+        }
+        CallEnd::Malformed => return malformed(groups),
+    };
+    match resp::decode_all(bytes, groups.len()) {
+        Ok(replies) => read_replies(groups, &replies),
+        Err(_) => malformed(groups),
+    }
+}
+
+fn read_replies(groups: &[Group], replies: &[Reply<'_>]) -> Reading {
+    let mut reading = Reading {
+        answers: Vec::with_capacity(groups.len()),
+        result: CallResult::Ok,
+        outcome: Outcome::Excluded,
+        errors: Vec::new(),
+    };
+    for (group, reply) in groups.iter().zip(replies) {
+        let answer = match reply {
+            Reply::Error(text) => reading.error(ErrorClass::of(text)),
+            _ => {
+                let count = group.members.len() as u64;
+                let Ok(charge) = Charge::from_reply(reply, count, group.buckets.len()) else {
+                    return malformed(groups);
+                };
+                reading.answered();
+                GroupAnswer::Charged(charge)
+            }
+        };
+        reading.answers.push(answer);
+    }
+    reading
+}
+
+impl Reading {
+    /// Redis does not know the script.
+    pub(super) fn lacks_script(&self) -> bool {
+        self.answers.contains(&GroupAnswer::Unscripted)
+    }
+
+    /// Redis did its work for a group: a success, unless another group met a failure.
+    fn answered(&mut self) {
+        if self.outcome == Outcome::Excluded {
+            self.outcome = Outcome::Success;
+        }
+    }
+
+    fn error(&mut self, class: ErrorClass) -> GroupAnswer {
+        self.errors.push(class);
+        if class == ErrorClass::Noscript {
+            return GroupAnswer::Unscripted;
+        }
+        match cause(class) {
+            Some(cause) => {
+                self.outcome = Outcome::Failure(cause);
+                self.result = match class {
+                    ErrorClass::Unreachable => CallResult::Unreachable,
+                    _ => CallResult::Error,
+                };
+            }
+            // Redis answered; what is wrong is this key alone.
+            None => self.answered(),
+        }
+        GroupAnswer::Unknown
+    }
+}
+
+/// The cause that an error of the whole store feeds to the breaker; `None` for errors that say
+/// nothing about the store.
+const fn cause(class: ErrorClass) -> Option<Cause> {
+    match class {
+        ErrorClass::Oom => Some(Cause::Oom),
+        ErrorClass::Readonly => Some(Cause::Readonly),
+        ErrorClass::Loading => Some(Cause::Loading),
+        ErrorClass::Busy => Some(Cause::Busy),
+        ErrorClass::Misconf => Some(Cause::Misconf),
+        ErrorClass::Auth => Some(Cause::Auth),
+        ErrorClass::Cluster => Some(Cause::Cluster),
+        ErrorClass::MaxClients => Some(Cause::Other),
+        ErrorClass::Unreachable => Some(Cause::Unreachable),
+        ErrorClass::Noscript | ErrorClass::Wrongtype | ErrorClass::Other => None,
+    }
+}
+
+fn malformed(groups: &[Group]) -> Reading {
+    failed(groups, CallResult::Malformed, Cause::Malformed)
+}
+
+fn failed(groups: &[Group], result: CallResult, cause: Cause) -> Reading {
+    Reading {
+        answers: groups.iter().map(|_| GroupAnswer::Unknown).collect(),
+        result,
+        outcome: Outcome::Failure(cause),
+        errors: Vec::new(),
+    }
+}

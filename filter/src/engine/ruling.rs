@@ -1,0 +1,244 @@
+//! From what is known of a request's counts to what becomes of it.
+
+use super::effect::Action;
+use super::waiter::{Part, PartResult};
+use crate::answer::{Answer, RuleStanding, limit_headers};
+use crate::config::{Config, OnFailure, Rule};
+use crate::decision::Decision;
+use crate::limit::{LocalBuckets, LocalDemand, Standing};
+use crate::units::Instant;
+
+/// The decision of each rule, and the fate of the request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ruling {
+    /// Rule number and its decision. When a request is refused, the rules that would have let it
+    /// pass made no decision: they charged nothing.
+    pub(super) decisions: Vec<(u16, Decision)>,
+    /// Which of them decided.
+    pub(super) decided: (u16, Decision),
+    pub(super) action: Action,
+}
+
+/// Rules on one request whose parts are all answered.
+pub(super) fn rule_on(
+    config: &Config,
+    parts: &[Part],
+    local: &mut LocalBuckets,
+    now: Instant,
+) -> Ruling {
+    let mut shadows = Vec::new();
+    let mut enforced = None;
+    for part in parts {
+        if part.shadow {
+            shadows.extend(
+                part.buckets
+                    .first()
+                    .map(|(rule, _)| (*rule, shadow_decision(part))),
+            );
+        } else {
+            enforced = Some(rule_on_enforced(config, part, local, now));
+        }
+    }
+    with_shadows(enforced, &shadows)
+}
+
+/// The refusal of a request that lacks a key which a rule demands. There is nothing to wait for,
+/// so it names no time to come back.
+pub(super) fn missing_key(config: &Config, rule: u16) -> Ruling {
+    let name = rule_of(config, rule).map_or("", |rule| rule.name.as_str());
+    Ruling {
+        decisions: vec![(rule, Decision::Denied)],
+        decided: (rule, Decision::Denied),
+        action: Action::Refuse(Answer::over_limit(config.headers, &[name], None, &[])),
+    }
+}
+
+fn rule_of(config: &Config, rule: u16) -> Option<&Rule> {
+    config.rules.get(usize::from(rule))
+}
+
+const fn shadow_decision(part: &Part) -> Decision {
+    match part.result {
+        Some(PartResult::Counted { admitted: true, .. }) => Decision::Allowed,
+        Some(PartResult::Counted {
+            admitted: false, ..
+        }) => Decision::ShadowDenied,
+        Some(PartResult::Unknown) | None => Decision::DegradedAllow,
+    }
+}
+
+/// Adds the shadow rules' decisions. One that would have refused is told as the decision of a
+/// request that merely passed, since finding those is what a shadow rule is for.
+fn with_shadows(enforced: Option<Ruling>, shadows: &[(u16, Decision)]) -> Ruling {
+    let first = shadows.first().copied().unwrap_or((0, Decision::Allowed));
+    let mut ruling = enforced.unwrap_or_else(|| Ruling {
+        decisions: Vec::new(),
+        decided: first,
+        action: Action::Pass(Vec::new()),
+    });
+    ruling.decisions.extend_from_slice(shadows);
+    let denied = shadows
+        .iter()
+        .find(|(_, decision)| *decision == Decision::ShadowDenied);
+    if let (Decision::Allowed, Some(denied)) = (ruling.decided.1, denied) {
+        ruling.decided = *denied;
+    }
+    ruling
+}
+
+fn rule_on_enforced(
+    config: &Config,
+    part: &Part,
+    local: &mut LocalBuckets,
+    now: Instant,
+) -> Ruling {
+    match &part.result {
+        Some(PartResult::Counted {
+            admitted,
+            standings,
+        }) => {
+            let known = known_standings(config, part, standings);
+            if *admitted {
+                admit(config, &known)
+            } else {
+                refuse(config, &known)
+            }
+        }
+        Some(PartResult::Unknown) | None => degrade(config, part, local, now),
+    }
+}
+
+/// Rule number, rule and standing, side by side.
+fn known_standings<'a>(
+    config: &'a Config,
+    part: &Part,
+    standings: &[Standing],
+) -> Vec<(u16, RuleStanding<'a>)> {
+    let known = part
+        .buckets
+        .iter()
+        .zip(standings)
+        .filter_map(|((number, _), standing)| {
+            let rule = rule_of(config, *number)?;
+            Some((
+                *number,
+                RuleStanding {
+                    rule,
+                    standing: *standing,
+                },
+            ))
+        });
+    known.collect()
+}
+
+fn admit(config: &Config, known: &[(u16, RuleStanding<'_>)]) -> Ruling {
+    let standings: Vec<RuleStanding<'_>> = known.iter().map(|(_, standing)| *standing).collect();
+    let tightest = known
+        .iter()
+        .min_by_key(|(_, standing)| standing.remaining_share());
+    Ruling {
+        decisions: known
+            .iter()
+            .map(|(rule, _)| (*rule, Decision::Allowed))
+            .collect(),
+        decided: (tightest.map_or(0, |(rule, _)| *rule), Decision::Allowed),
+        action: Action::Pass(limit_headers(config.headers, &standings)),
+    }
+}
+
+fn refuse(config: &Config, known: &[(u16, RuleStanding<'_>)]) -> Ruling {
+    let standings: Vec<RuleStanding<'_>> = known.iter().map(|(_, standing)| *standing).collect();
+    let violated = known.iter().filter(|(_, entry)| entry.standing.retry.0 > 0);
+    let violated: Vec<&(u16, RuleStanding<'_>)> = violated.collect();
+    let names: Vec<&str> = violated
+        .iter()
+        .map(|(_, entry)| entry.rule.name.as_str())
+        .collect();
+    let slowest = violated
+        .iter()
+        .max_by_key(|(_, entry)| entry.standing.retry);
+    let retry = slowest.map(|(_, entry)| entry.standing.retry);
+    let decisions: Vec<(u16, Decision)> = violated
+        .iter()
+        .map(|(rule, _)| (*rule, Decision::Denied))
+        .collect();
+    let decided = slowest.map_or(0, |(rule, _)| *rule);
+    Ruling {
+        decisions,
+        decided: (decided, Decision::Denied),
+        action: Action::Refuse(Answer::over_limit(
+            config.headers,
+            &names,
+            retry,
+            &standings,
+        )),
+    }
+}
+
+/// The failure policy of each rule. One that fails closed refuses before any local bucket is
+/// charged; the local buckets are then charged all or nothing.
+fn degrade(config: &Config, part: &Part, local: &mut LocalBuckets, now: Instant) -> Ruling {
+    let mut passed = Vec::new();
+    let mut demands = Vec::new();
+    for (number, key) in &part.buckets {
+        let Some(rule) = rule_of(config, *number) else {
+            continue;
+        };
+        match rule.on_failure {
+            OnFailure::Allow => passed.push((*number, Decision::DegradedAllow)),
+            OnFailure::Local(limit) => {
+                passed.push((*number, Decision::DegradedLocalAllow));
+                // A share of a limit may be smaller than one request of it costs.
+                let cost = rule.cost.min(limit.burst);
+                demands.push(LocalDemand {
+                    rule: *number,
+                    key,
+                    limit,
+                    cost,
+                });
+            }
+            OnFailure::Deny => {
+                let decided = (*number, Decision::DegradedDeny);
+                let action = Action::Refuse(Answer::unavailable());
+                return Ruling {
+                    decisions: vec![decided],
+                    decided,
+                    action,
+                };
+            }
+        }
+    }
+    let charge = local.charge(&demands, now);
+    if charge.admitted == 0 {
+        return refuse_locally(config, &demands, &charge.rules);
+    }
+    let local_rule = passed
+        .iter()
+        .find(|(_, d)| *d == Decision::DegradedLocalAllow);
+    let decided = local_rule.or_else(|| passed.first()).copied();
+    Ruling {
+        decided: decided.unwrap_or((0, Decision::DegradedAllow)),
+        decisions: passed,
+        action: Action::Pass(Vec::new()),
+    }
+}
+
+fn refuse_locally(config: &Config, demands: &[LocalDemand<'_>], standings: &[Standing]) -> Ruling {
+    let violated = demands
+        .iter()
+        .zip(standings)
+        .filter(|(_, standing)| standing.retry.0 > 0);
+    let violated: Vec<(u16, &Standing)> = violated.map(|(d, s)| (d.rule, s)).collect();
+    let names = violated
+        .iter()
+        .filter_map(|(rule, _)| rule_of(config, *rule));
+    let names: Vec<&str> = names.map(|rule| rule.name.as_str()).collect();
+    let slowest = violated.iter().max_by_key(|(_, standing)| standing.retry);
+    let retry = slowest.map(|(_, standing)| standing.retry);
+    let decision = Decision::DegradedLocalDeny;
+    Ruling {
+        decisions: violated.iter().map(|(rule, _)| (*rule, decision)).collect(),
+        decided: (slowest.map_or(0, |(rule, _)| *rule), decision),
+        action: Action::Refuse(Answer::over_limit(config.headers, &names, retry, &[])),
+    }
+}

@@ -1,0 +1,223 @@
+//! Requests while Redis is not well.
+
+use super::world::{World, command, reply};
+use crate::decision::Decision::{
+    Allowed, DegradedAllow, DegradedDeny, DegradedLocalAllow, DegradedLocalDeny,
+};
+use crate::engine::{Action, CallEnd};
+use crate::units::Micros;
+
+fn per_key(on_failure: &str) -> String {
+    format!(
+        r#"{{ "rules": [ {{ "name": "per-key", "key": [{{ "header": "x-api-key" }}],
+            "limit": {{ "requests": 100, "per": "1m" }}, {on_failure} }} ] }}"#
+    )
+}
+
+fn allow() -> World {
+    World::new(&per_key(r#""on_failure": "allow""#))
+}
+
+#[test]
+fn whatever_ends_a_call_the_failure_policy_answers_without_limit_fields() {
+    let garbage = command(&["PONG"]);
+    let ends = [
+        (CallEnd::TimedOut, "timeout"),
+        (CallEnd::Unreachable, "unreachable"),
+        (CallEnd::Malformed, "malformed"),
+        (CallEnd::Replied(b""), "malformed"),
+        (CallEnd::Replied(b"not RESP at all"), "malformed"),
+        (CallEnd::Replied(&garbage), "malformed"),
+    ];
+    for (end, result) in ends {
+        let mut world = allow();
+        world.request(1, "a");
+        world.turn();
+        world.fail(end);
+        assert_eq!(world.decisions(), [(1, DegradedAllow)], "{result}");
+        assert_eq!(world.verdict(1).action, Action::Pass(Vec::new()));
+        assert_eq!(
+            world.count(&format!("redis_calls_total.result.{result}")),
+            1,
+            "{result}"
+        );
+    }
+}
+
+#[test]
+fn a_reply_that_does_not_fit_fails_its_whole_call() {
+    let mut world = allow();
+    for (stream, key) in [(1, "a"), (2, "b")] {
+        world.request(stream, key);
+    }
+    world.turn();
+    let mut bytes = reply(&[1, 99, 0, 600_000]);
+    bytes.extend(reply(&[2, 99, 0, 600_000]));
+    world.fail(CallEnd::Replied(&bytes));
+    assert_eq!(world.decisions(), [(1, DegradedAllow), (2, DegradedAllow)]);
+}
+
+#[test]
+fn fail_closed_answers_503_with_a_header_of_its_own() {
+    let mut world = World::new(&per_key(r#""on_failure": "deny""#));
+    world.request(1, "a");
+    world.turn();
+    world.fail(CallEnd::TimedOut);
+    let verdict = world.verdict(1);
+    let Action::Refuse(answer) = verdict.action else {
+        panic!("refused")
+    };
+    assert_eq!(
+        (verdict.decision, answer.status, answer.grpc_status),
+        (DegradedDeny, 503, 14)
+    );
+    assert_eq!(
+        world.field(1, "x-velocitygate").as_deref(),
+        Some("unavailable")
+    );
+    assert_eq!(world.field(1, "ratelimit"), None);
+}
+
+#[test]
+fn the_local_policy_admits_its_share_and_no_more() {
+    let mut world = World::new(&per_key(
+        r#""on_failure": "local", "local": { "share": 0.03 }"#,
+    ));
+    world.open_the_breaker();
+    let decisions: Vec<_> = (1..=5)
+        .map(|stream| world.request(stream, "a").expect("at once").decision)
+        .collect();
+    let (yes, no) = (DegradedLocalAllow, DegradedLocalDeny);
+    assert_eq!(decisions, [yes, yes, yes, no, no]);
+    let Some(Action::Refuse(answer)) = world.request(6, "a").map(|verdict| verdict.action) else {
+        panic!("refused")
+    };
+    assert_eq!(answer.status, 429);
+    assert!(
+        answer.headers.contains(&("retry-after", "20".into())),
+        "{:?}",
+        answer.headers
+    );
+    assert!(
+        answer
+            .headers
+            .iter()
+            .all(|(name, _)| !name.starts_with("ratelimit"))
+    );
+}
+
+#[test]
+fn i5_a_poisoned_key_fails_alone_and_never_opens_the_breaker() {
+    let mut world = allow();
+    world.redis.poisoned = vec![b"vg:{per-key:bad}:tb".to_vec()];
+    for stream in 1..200 {
+        let key = if stream % 2 == 0 { "bad" } else { "good" };
+        let expected = match (key, stream) {
+            ("bad", _) => DegradedAllow,
+            _ => Allowed,
+        };
+        assert_eq!(world.round_trip(stream, key), expected);
+    }
+    assert_eq!(world.moves, Vec::<String>::new());
+    assert_eq!(world.count("redis_errors_total.class.wrongtype"), 99);
+}
+
+#[test]
+fn errors_of_the_whole_store_open_the_breaker_and_are_counted_by_class() {
+    let errors = [
+        ("OOM command not allowed", "oom"),
+        ("READONLY You can't write", "readonly"),
+        ("LOADING Redis is loading", "loading"),
+        ("BUSY Redis is busy", "busy"),
+        ("NOAUTH Authentication required.", "auth"),
+        ("CLUSTERDOWN Hash slot not served", "cluster"),
+        ("MISCONF snapshots", "other"),
+        ("upstream failure", "other"),
+    ];
+    for (error, class) in errors {
+        let mut world = allow();
+        world.redis.error = Some(error);
+        for stream in 1..=10 {
+            assert_eq!(world.round_trip(stream, "a"), DegradedAllow, "{error}");
+        }
+        assert_eq!(
+            world.count(&format!("redis_errors_total.class.{class}")),
+            10,
+            "{error}"
+        );
+        assert_eq!(world.moves.len(), 1, "{error}: {:?}", world.moves);
+        assert!(
+            world.request(11, "a").is_some(),
+            "{error}: open, so decided at once"
+        );
+    }
+}
+
+#[test]
+fn i7_no_request_reaches_redis_while_the_breaker_is_open() {
+    let mut world = allow();
+    world.open_the_breaker();
+    for stream in 1..100 {
+        assert_eq!(
+            world.request(stream, "a").map(|v| v.decision),
+            Some(DegradedAllow)
+        );
+    }
+    world.turn();
+    assert!(world.calls.is_empty());
+}
+
+#[test]
+fn requests_that_wait_when_another_worker_opens_the_breaker_are_not_sent() {
+    let cell = super::world::Cell::default();
+    let config = per_key(r#""on_failure": "allow""#);
+    let mut one = World::worker_of(&config, cell.clone());
+    let mut other = World::worker_of(&config, cell);
+    other.request(1, "a");
+    one.open_the_breaker();
+    other.turn();
+    assert!(other.calls.is_empty());
+    assert_eq!(other.decisions(), [(1, DegradedAllow)]);
+}
+
+#[test]
+fn probes_close_the_breaker_and_spend_no_user_request() {
+    let mut world = allow();
+    world.open_the_breaker();
+    world.tick(Micros::from_millis(300));
+    assert_eq!(world.moves, ["breaker open -> half-open: the wait is over"]);
+    for _ in 0..3 {
+        assert_eq!(world.calls.len(), 1, "one probe at a time");
+        assert!(
+            world.request(1, "a").is_some(),
+            "half-open refuses requests"
+        );
+        world.deliver();
+    }
+    assert_eq!(
+        world.moves[1],
+        "breaker half-open -> closed: 3 probes succeeded"
+    );
+    assert_eq!(world.round_trip(2, "a"), Allowed);
+    assert_eq!(world.count("breaker_probes_total.result.ok"), 3);
+}
+
+#[test]
+fn a_request_beyond_max_waiting_gets_its_failure_policy_at_once() {
+    let mut world = World::new(
+        r#"{ "redis": { "max_waiting": 2 },
+             "rules": [ { "name": "all", "limit": { "requests": 9, "per": "1m" } } ] }"#,
+    );
+    assert!(world.request(1, "").is_none());
+    assert!(world.request(2, "").is_none());
+    assert_eq!(
+        world.request(3, "").map(|verdict| verdict.decision),
+        Some(DegradedAllow)
+    );
+    assert_eq!(world.count("waiting_full_total"), 1);
+    world.engine.stream_ended(1);
+    assert!(
+        world.request(4, "").is_none(),
+        "a stream that ended leaves its place"
+    );
+}

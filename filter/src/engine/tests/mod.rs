@@ -1,0 +1,8 @@
+//! Stories of requests, on a model Redis and a clock that only moves when told.
+
+mod accounting;
+mod failures;
+mod liveness;
+mod requests;
+mod script;
+mod world;

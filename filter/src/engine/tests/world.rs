@@ -1,0 +1,334 @@
+//! A worker, a network that loses what it is told to lose, and a Redis that is a map.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::breaker::{self, Breaker, SharedCell, State};
+use crate::config::Config;
+use crate::decision::Decision;
+use crate::engine::{Action, CallEnd, Effect, Engine, OutgoingCall, Step, StreamId, Verdict};
+use crate::limit::{TOKEN_BUCKET, Tat, TokenBucket, charge_all};
+use crate::matching::Request;
+use crate::metrics::Metric;
+use crate::resp::{self, Reply, encode};
+use crate::units::{Instant, Micros};
+
+/// Shared data of a process: bytes and the number of their version.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cell(Rc<RefCell<Versioned>>);
+
+type Versioned = Option<(Vec<u8>, u32)>;
+
+impl SharedCell for Cell {
+    fn load(&mut self) -> Option<(Vec<u8>, u32)> {
+        self.0.borrow().clone()
+    }
+
+    fn store(&mut self, bytes: &[u8], cas: u32) -> bool {
+        let mut held = self.0.borrow_mut();
+        let version = held.as_ref().map_or(0, |(_, version)| *version);
+        if version != 0 && cas != 0 && cas != version {
+            return false;
+        }
+        *held = Some((bytes.to_vec(), version + 1));
+        true
+    }
+}
+
+/// The script on a map. Counts the commands it is sent.
+#[derive(Debug, Default)]
+pub(super) struct ModelRedis {
+    tats: BTreeMap<Vec<u8>, Tat>,
+    pub(super) knows_script: bool,
+    pub(super) evals: u32,
+    pub(super) evalshas: u32,
+    /// Requests it admitted.
+    pub(super) admitted: u64,
+    /// Answered to every command instead of a charge.
+    pub(super) error: Option<&'static str>,
+    /// Keys that hold somebody else's value.
+    pub(super) poisoned: Vec<Vec<u8>>,
+}
+
+impl ModelRedis {
+    pub(super) fn run(&mut self, call: &OutgoingCall, now: Instant) -> Vec<u8> {
+        let commands = resp::decode_all(&call.body, call.replies).expect("whole commands");
+        commands
+            .iter()
+            .flat_map(|command| self.command(&args(command), now))
+            .collect()
+    }
+
+    fn command(&mut self, args: &[&[u8]], now: Instant) -> Vec<u8> {
+        match args[0] {
+            b"EVAL" => {
+                assert_eq!(args[1], TOKEN_BUCKET.body.as_bytes());
+                self.evals += 1;
+                self.knows_script = true;
+            }
+            b"EVALSHA" => {
+                assert_eq!(args[1], TOKEN_BUCKET.sha1.as_bytes());
+                self.evalshas += 1;
+                if !self.knows_script && self.error.is_none() {
+                    return b"-NOSCRIPT No matching script.\r\n".to_vec();
+                }
+            }
+            other => panic!("unexpected command {other:?}"),
+        }
+        if let Some(error) = self.error {
+            return format!("-{error}\r\n").into_bytes();
+        }
+        let number = |bytes: &[u8]| -> u64 { str::from_utf8(bytes).unwrap().parse().unwrap() };
+        let (keys, numbers) = args[3..].split_at(number(args[2]) as usize);
+        if keys
+            .iter()
+            .any(|key| self.poisoned.iter().any(|poisoned| poisoned == key))
+        {
+            return b"-WRONGTYPE Operation against a key\r\n".to_vec();
+        }
+        let mut tats: Vec<Tat> = keys
+            .iter()
+            .map(|key| self.tats.get(*key).copied().unwrap_or_default())
+            .collect();
+        let mut buckets: Vec<(TokenBucket, &mut Tat, u64)> = numbers[1..]
+            .chunks(4)
+            .zip(&mut tats)
+            .map(|(n, tat)| {
+                let per = Micros(number(n[1]));
+                let limit = TokenBucket {
+                    requests: number(n[0]),
+                    per,
+                    burst: number(n[2]),
+                };
+                (limit, tat, number(n[3]))
+            })
+            .collect();
+        let charge = charge_all(&mut buckets, number(numbers[0]), now.0);
+        self.tats
+            .extend(keys.iter().map(|key| key.to_vec()).zip(tats));
+        self.admitted += charge.admitted;
+        let mut reply = vec![charge.admitted];
+        reply.extend(
+            charge
+                .rules
+                .iter()
+                .flat_map(|s| [s.remaining, s.retry.0, s.reset.0]),
+        );
+        let items: String = reply.iter().map(|n| format!(":{n}\r\n")).collect();
+        format!("*{}\r\n{items}", reply.len()).into_bytes()
+    }
+}
+
+fn args<'a>(command: &'a Reply<'a>) -> Vec<&'a [u8]> {
+    let Reply::Array(Some(items)) = command else {
+        panic!("a command is an array")
+    };
+    let bulk = |item: &Reply<'a>| match item {
+        Reply::Bulk(Some(bytes)) => *bytes,
+        other => panic!("a command holds bulk strings only, not {other:?}"),
+    };
+    items.iter().map(bulk).collect()
+}
+
+pub(super) struct World {
+    pub(super) engine: Engine<Cell>,
+    pub(super) redis: ModelRedis,
+    pub(super) now: Instant,
+    /// Calls under way.
+    pub(super) calls: Vec<OutgoingCall>,
+    pub(super) wakes: u32,
+    /// Every end of a wait, in order.
+    pub(super) finished: Vec<(StreamId, Verdict)>,
+    pub(super) counts: BTreeMap<String, i64>,
+    pub(super) moves: Vec<String>,
+}
+
+impl World {
+    pub(super) fn new(config: &str) -> Self {
+        Self::worker_of(config, Cell::default())
+    }
+
+    pub(super) fn worker_of(config: &str, cell: Cell) -> Self {
+        let config = Rc::new(Config::parse(config.as_bytes()).expect("a good configuration"));
+        let breaker = config.breaker.map_or(Breaker::Off, |settings| {
+            let probe_timeout = Micros::from_millis(110);
+            Breaker::on(
+                breaker::Settings {
+                    breaker: settings,
+                    probe_timeout,
+                },
+                cell,
+                7,
+            )
+        });
+        Self {
+            engine: Engine::new(config, breaker),
+            redis: ModelRedis {
+                knows_script: true,
+                ..ModelRedis::default()
+            },
+            now: Instant(1_800_000_000_000_000),
+            calls: Vec::new(),
+            wakes: 0,
+            finished: Vec::new(),
+            counts: BTreeMap::new(),
+            moves: Vec::new(),
+        }
+    }
+
+    /// A request with this `x-api-key`; `None` when it has to wait.
+    pub(super) fn request(&mut self, stream: StreamId, key: &str) -> Option<Verdict> {
+        self.request_with(stream, &[("x-api-key", key)])
+    }
+
+    pub(super) fn request_with(
+        &mut self,
+        stream: StreamId,
+        headers: &[(&str, &str)],
+    ) -> Option<Verdict> {
+        let headers: Vec<(String, Vec<u8>)> = headers
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()))
+            .collect();
+        let step = self
+            .engine
+            .request(stream, &Request::new(&headers, None), self.now);
+        self.drain();
+        match step {
+            Step::Done(verdict) => Some(verdict),
+            Step::Wait => None,
+            Step::Pass => panic!("no rule applies"),
+        }
+    }
+
+    pub(super) fn turn(&mut self) {
+        self.engine.turn(self.now);
+        self.drain();
+    }
+
+    pub(super) fn tick(&mut self, later: Micros) {
+        self.now = self.now + later;
+        self.engine.tick(self.now);
+        self.drain();
+    }
+
+    /// Redis answers the oldest call.
+    pub(super) fn deliver(&mut self) {
+        let call = self.calls.remove(0);
+        let bytes = self.redis.run(&call, self.now);
+        self.end(&call, CallEnd::Replied(&bytes));
+    }
+
+    /// The oldest call ends in some other way.
+    pub(super) fn fail(&mut self, end: CallEnd<'_>) {
+        let call = self.calls.remove(0);
+        self.end(&call, end);
+    }
+
+    pub(super) fn end(&mut self, call: &OutgoingCall, end: CallEnd<'_>) {
+        self.engine.call_ended(call.id, end, self.now);
+        self.drain();
+    }
+
+    /// A request that is decided by Redis at once.
+    pub(super) fn round_trip(&mut self, stream: StreamId, key: &str) -> Decision {
+        if let Some(verdict) = self.request(stream, key) {
+            return verdict.decision;
+        }
+        self.turn();
+        while !self.calls.is_empty() {
+            self.deliver();
+        }
+        self.verdict(stream).decision
+    }
+
+    pub(super) fn verdict(&self, stream: StreamId) -> Verdict {
+        let mut of_stream = self.finished.iter().filter(|(id, _)| *id == stream);
+        let verdict = of_stream.next().expect("the request ended").1.clone();
+        assert_eq!(of_stream.count(), 0, "a request ends once");
+        verdict
+    }
+
+    pub(super) fn decisions(&self) -> Vec<(StreamId, Decision)> {
+        self.finished
+            .iter()
+            .map(|(stream, verdict)| (*stream, verdict.decision))
+            .collect()
+    }
+
+    pub(super) fn count(&self, name: &str) -> i64 {
+        self.counts.get(name).copied().unwrap_or_default()
+    }
+
+    pub(super) fn field(&self, stream: StreamId, name: &str) -> Option<String> {
+        let verdict = self.verdict(stream);
+        let fields = match verdict.action {
+            Action::Pass(fields) => fields,
+            Action::Refuse(answer) => answer.headers,
+        };
+        fields
+            .into_iter()
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Opens the breaker by letting calls time out.
+    pub(super) fn open_the_breaker(&mut self) {
+        for stream in 10_000..10_020 {
+            if self.request(stream, "any").is_none() {
+                self.turn();
+                self.fail(CallEnd::TimedOut);
+            }
+        }
+        assert!(
+            self.moves
+                .iter()
+                .any(|line| line.starts_with("breaker closed -> open"))
+        );
+        self.finished.clear();
+        self.moves.clear();
+    }
+
+    fn drain(&mut self) {
+        for effect in self.engine.take_effects() {
+            match effect {
+                Effect::Wake => self.wakes += 1,
+                Effect::Call(call) => self.calls.push(call),
+                Effect::Finish(stream, verdict) => self.finished.push((stream, verdict)),
+                Effect::Add(metric, n) => *self.counts.entry(self.name(metric)).or_default() += n,
+                Effect::Record(..) => {}
+                Effect::Moved(transition) => {
+                    assert_ne!(transition.from, transition.to);
+                    if transition.to == State::Closed {
+                        assert_eq!(transition.from, State::HalfOpen, "I7");
+                    }
+                    self.moves.push(transition.to_string());
+                }
+            }
+        }
+    }
+
+    fn name(&self, metric: Metric) -> String {
+        metric
+            .name(|_| "rule")
+            .trim_start_matches("velocitygate_")
+            .to_owned()
+    }
+}
+
+/// The reply to a single command, as bytes.
+pub(super) fn reply(numbers: &[i64]) -> Vec<u8> {
+    let items: String = numbers.iter().map(|n| format!(":{n}\r\n")).collect();
+    format!("*{}\r\n{items}", numbers.len()).into_bytes()
+}
+
+/// RESP that is no answer of the script.
+pub(super) fn command(parts: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode::command(
+        &mut bytes,
+        &parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>(),
+    );
+    bytes
+}

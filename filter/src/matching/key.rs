@@ -1,0 +1,166 @@
+//! What a request is counted by: the text of a key, and the Redis key that holds its counter.
+//!
+//! Distinct tuples of parts must give distinct texts, or a client could spend another's limit. So:
+//! - parts are joined by `|`;
+//! - in a part every byte but letters, digits and `-._~:/@+=,` is written `%XX`, upper-case hex, so
+//!   that neither `|` nor a brace (which would cut Redis's hash tag short) occurs in it;
+//! - a part that is absent is `%-`, and one longer than [`VALUE_BYTES_MAX`] is `%#` and the first
+//!   128 bits of its SHA-256. `-` and `#` are not hex digits, so no value can spell either marker.
+//!
+//! The text can be read back part by part; only two long values whose digests collide (2^64 tries,
+//! both values chosen by the same client) share one.
+
+use sha2::{Digest, Sha256};
+
+use super::{Request, address};
+use crate::config::{KEY_PARTS_MAX, KEY_PREFIX_BYTES_MAX, RULE_NAME_BYTES_MAX};
+
+/// The longest value, in bytes, that stands in a key as it is; longer ones are hashed.
+pub const VALUE_BYTES_MAX: usize = 128;
+
+/// The longest Redis key, in bytes, that any configuration and any request can produce: every byte
+/// of every part escaped to three.
+pub const REDIS_KEY_BYTES_MAX: usize = KEY_PREFIX_BYTES_MAX
+    + ":{".len()
+    + RULE_NAME_BYTES_MAX
+    + ":".len()
+    + KEY_PARTS_MAX * (3 * VALUE_BYTES_MAX + "|".len())
+    + "}:tb".len();
+
+const SEPARATOR: char = '|';
+const MISSING: &str = "%-";
+const HASHED: &str = "%#";
+/// Bytes of the digest that are kept: 128 bits.
+const DIGEST_BYTES: usize = 16;
+const HEX: [char; 16] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+];
+
+/// The parts of a rule's key, in order. Without parts the rule has one counter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRecipe {
+    /// At most [`KEY_PARTS_MAX`].
+    pub parts: Vec<Part>,
+}
+
+/// One part of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The value of the header of this lower-case name; an empty value is present.
+    Header(String),
+    /// The client's address cut to a network of this many bits.
+    ClientIp {
+        /// Bits kept of an IPv4 address, or of one mapped into IPv6; 1 to 32.
+        v4: u8,
+        /// Bits kept of an IPv6 address; 1 to 128.
+        v6: u8,
+    },
+    /// The method.
+    Method,
+    /// The host, see [`Request::host`].
+    Host,
+    /// The path without its query.
+    Path,
+    /// A fixed text.
+    Value(String),
+}
+
+/// What a request is counted by under one rule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The parts, encoded as the module's head says; printable ASCII.
+    pub text: String,
+    /// Whether a part was absent.
+    pub missing: bool,
+}
+
+impl KeyRecipe {
+    /// The key of a request. An absent part is marked as such, so the text is the counter that
+    /// requests lacking it share; each further part still counts apart.
+    pub fn key(&self, request: &Request<'_>) -> Key {
+        let mut key = Key {
+            text: String::new(),
+            missing: false,
+        };
+        for (index, part) in self.parts.iter().enumerate() {
+            if index > 0 {
+                key.text.push(SEPARATOR);
+            }
+            if !part.write(request, &mut key.text) {
+                key.missing = true;
+                key.text.push_str(MISSING);
+            }
+        }
+        key
+    }
+}
+
+impl Part {
+    /// Appends the encoded value; false, and nothing appended, when the request lacks it.
+    fn write(&self, request: &Request<'_>, text: &mut String) -> bool {
+        let value = match self {
+            Self::Header(name) => request.header(name),
+            Self::ClientIp { v4, v6 } => request.client_ip().map(|ip| {
+                address::network(ip, *v4, *v6)
+                    .to_string()
+                    .into_bytes()
+                    .into()
+            }),
+            Self::Method => request.method().map(Into::into),
+            Self::Host => request.host(),
+            Self::Path => request.path().map(Into::into),
+            Self::Value(fixed) => Some(fixed.as_bytes().into()),
+        };
+        value.is_some_and(|value| {
+            write_value(&value, text);
+            true
+        })
+    }
+}
+
+/// The key in Redis of a token bucket: `<prefix>:{<rule>:<key>}:tb`. The braces make rule and key
+/// the hash tag, so all that belongs to one counter lives in one slot of a cluster.
+///
+/// Printable ASCII, at most [`REDIS_KEY_BYTES_MAX`] bytes for arguments of a validated
+/// configuration. Unambiguous because neither `prefix` nor `rule` can hold a colon or a brace.
+pub fn redis_key(prefix: &str, rule: &str, key: &Key) -> String {
+    format!("{prefix}:{{{rule}:{}}}:tb", key.text)
+}
+
+fn write_value(value: &[u8], text: &mut String) {
+    if value.len() <= VALUE_BYTES_MAX {
+        value.iter().for_each(|&byte| write_byte(byte, text));
+    } else {
+        text.push_str(HASHED);
+        let digest = Sha256::digest(value);
+        digest
+            .iter()
+            .take(DIGEST_BYTES)
+            .for_each(|&byte| write_hex(byte, text));
+    }
+}
+
+fn write_byte(byte: u8, text: &mut String) {
+    match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => text.push(byte.into()),
+        b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b'@' | b'+' | b'=' | b',' => {
+            text.push(byte.into());
+        }
+        _ => {
+            text.push('%');
+            write_hex(byte, text);
+        }
+    }
+}
+
+fn write_hex(byte: u8, text: &mut String) {
+    text.extend(
+        [byte >> 4, byte & 0x0f]
+            .iter()
+            .filter_map(|&nibble| HEX.get(usize::from(nibble))),
+    );
+}
+
+#[cfg(test)]
+#[path = "key_tests.rs"]
+mod tests;
