@@ -16,8 +16,6 @@ mod evidence;
 mod measure;
 mod requests;
 mod resources;
-#[cfg(test)]
-mod tests;
 
 use serde::{Deserialize, Serialize};
 

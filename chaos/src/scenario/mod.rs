@@ -7,8 +7,6 @@ mod check;
 mod fields;
 mod files;
 mod parse;
-#[cfg(test)]
-mod tests;
 
 pub use check::{Check, Measure, Op, Source, Window};
 pub use files::{ScenarioError, load_all, select};
