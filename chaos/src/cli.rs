@@ -26,8 +26,8 @@ pub struct Cli {
 enum Command {
     /// Run scenarios, the default set unless some are named, and judge them.
     Run {
-        /// Identifier or name; may be given more than once.
-        #[arg(long, value_name = "ID|NAME")]
+        /// Identifier or name; more than one by repeating it or with commas.
+        #[arg(long, value_name = "ID|NAME", value_delimiter = ',')]
         scenario: Vec<String>,
         /// What to run them on.
         #[arg(long, value_enum, default_value_t = StackKind::Native)]
