@@ -16,6 +16,8 @@ mod evidence;
 mod measure;
 mod requests;
 mod resources;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The request header that carries the key.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+/// Tells even keys from odd ones, so that a scenario can give each half a rule of its own.
+const GROUP_HEADER: HeaderName = HeaderName::from_static("x-chaos-group");
 /// Present on an admitted answer when the filter knew the count.
 const LIMIT_HEADER: &str = "ratelimit";
 /// Present on the filter's own 503.
@@ -44,12 +46,15 @@ impl Client {
         })
     }
 
-    /// Sends one request with this key and waits for the whole answer.
+    /// Sends one request with this key, 64 bytes long as API keys are, and waits for the whole
+    /// answer.
     pub async fn send(&self, key: u64) -> Outcome {
-        let request = self
-            .http
-            .get(self.url.clone())
-            .header(KEY_HEADER, format!("key-{key}"));
+        let request = self.http.get(self.url.clone());
+        let request = request.header(KEY_HEADER, format!("key-{key:060}"));
+        let request = request.header(
+            GROUP_HEADER,
+            if key.is_multiple_of(2) { "even" } else { "odd" },
+        );
         let answered = async {
             let response = request.send().await?;
             let outcome = outcome(&response);
