@@ -12,7 +12,7 @@ use crate::scenario::{Measure, Window};
 pub fn take(evidence: &Evidence<'_>, measure: Measure, window: Window) -> Result<f64, Unmeasured> {
     let share = |wanted: fn(Outcome) -> bool| requests::share(evidence, window, wanted);
     let percentile = |percent| requests::percentile_ms(evidence, window, percent);
-    match measure {
+    let measured = match measure {
         Measure::SuccessShare => share(Outcome::is_success),
         Measure::AnsweredShare => {
             share(|it| it.is_success() || matches!(it, Outcome::Refused | Outcome::Unavailable))
@@ -40,5 +40,7 @@ pub fn take(evidence: &Evidence<'_>, measure: Measure, window: Window) -> Result
         Measure::ThreadsAdded => resources::threads_added(evidence, window),
         Measure::EnvoyRestarts => resources::envoy_restarts(evidence),
         Measure::Unaccounted => conservation::unaccounted(evidence),
-    }
+    };
+    // The sum of no numbers is -0 in floating point, and nobody should have to read that.
+    measured.map(|it| it + 0.0)
 }

@@ -7,13 +7,15 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::progress::Progress;
-use crate::fault::{Applied, Fault};
+use crate::fault::{Applied, Fault, heal_all};
 use crate::record::{Action, Event, FaultAction, Phase};
 use crate::scenario::{Injection, Scenario};
 use crate::stack::{REDIS_PROXY, Stack};
 
 /// How often the progress moves.
 const BEAT: Duration = Duration::from_millis(250);
+/// How long healing may take before the run is given up.
+const HEAL_MAX: Duration = Duration::from_secs(20);
 
 /// What is to be done at one time. The order of the variants is the order at equal times.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,10 +109,15 @@ impl Stage<'_> {
 
     async fn heal(&self, fault: &Fault, applied: Applied) -> Result<()> {
         let name = name_of(fault)?;
-        let toggles = applied
-            .heal(self.stack)
-            .await
-            .with_context(|| format!("heal {name}"))?;
+        let toggles = match applied.heal(self.stack).await {
+            Ok(toggles) => toggles,
+            Err(_) => {
+                self.heal_again()
+                    .await
+                    .with_context(|| format!("heal {name}"))?;
+                Vec::new()
+            }
+        };
         let at_s = self.now_s();
         self.progress.step(at_s, &format!("healed {name}"));
         let toggles: Vec<_> = toggles
@@ -131,6 +138,20 @@ impl Stage<'_> {
             read_back,
         }));
         Ok(())
+    }
+
+    /// Toxiproxy removes a toxic only when what waits in it has passed, and a system without a
+    /// breaker fills it: seconds of traffic behind a latency of seconds. So healing goes on
+    /// until it is done; until then the fault is in force, and the record says so.
+    async fn heal_again(&self) -> Result<()> {
+        let deadline = Instant::now() + HEAL_MAX;
+        loop {
+            match heal_all(self.stack).await {
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => tokio::time::sleep(BEAT).await,
+                Ok(()) => return Ok(()),
+            }
+        }
     }
 
     async fn wait_until(&self, at_s: f64) {
@@ -158,4 +179,26 @@ impl Stage<'_> {
 /// A fault as scenario files write it, in JSON.
 fn name_of(fault: &Fault) -> Result<String> {
     Ok(serde_json::to_string(fault)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_equal_times_a_fault_heals_before_the_phase_that_ends_it_and_begins_within_its_own() {
+        let text = include_str!("../../scenarios/c-01-redis-unavailable.toml");
+        let scenario = Scenario::parse(text).unwrap();
+        let fault = &scenario.timeline[0];
+        let expected = [
+            (0.0, Cue::Begin(Phase::Warmup)),
+            (2.0, Cue::Begin(Phase::Baseline)),
+            (7.0, Cue::Begin(Phase::Fault)),
+            (7.0, Cue::Inject(fault)),
+            (15.0, Cue::Heal(fault)),
+            (15.0, Cue::Begin(Phase::Recovery)),
+            (20.0, Cue::End),
+        ];
+        assert_eq!(cues(&scenario), expected);
+    }
 }

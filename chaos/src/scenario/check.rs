@@ -173,7 +173,7 @@ impl Measure {
         if measured.is_infinite() {
             return "never".to_owned();
         }
-        let rounded = (measured * 1e4).round() / 1e4 + 0.0; // no -0
+        let rounded = (measured * 1e4).round() / 1e4;
         let unit = self.unit();
         if unit.is_empty() {
             rounded.to_string()
