@@ -7,15 +7,13 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::progress::Progress;
-use crate::fault::{Applied, Fault, heal_all};
+use crate::fault::{Applied, Fault};
 use crate::record::{Action, Event, FaultAction, Phase};
 use crate::scenario::{Injection, Scenario};
 use crate::stack::{REDIS_PROXY, Stack};
 
 /// How often the progress moves.
 const BEAT: Duration = Duration::from_millis(250);
-/// How long healing may take before the run is given up.
-const HEAL_MAX: Duration = Duration::from_secs(20);
 
 /// What is to be done at one time. The order of the variants is the order at equal times.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,15 +107,8 @@ impl Stage<'_> {
 
     async fn heal(&self, fault: &Fault, applied: Applied) -> Result<()> {
         let name = name_of(fault)?;
-        let toggles = match applied.heal(self.stack).await {
-            Ok(toggles) => toggles,
-            Err(_) => {
-                self.heal_again()
-                    .await
-                    .with_context(|| format!("heal {name}"))?;
-                Vec::new()
-            }
-        };
+        let healed = applied.heal(self.stack).await;
+        let toggles = healed.with_context(|| format!("heal {name}"))?;
         let at_s = self.now_s();
         self.progress.step(at_s, &format!("healed {name}"));
         let toggles: Vec<_> = toggles
@@ -138,20 +129,6 @@ impl Stage<'_> {
             read_back,
         }));
         Ok(())
-    }
-
-    /// Toxiproxy removes a toxic only when what waits in it has passed, and a system without a
-    /// breaker fills it: seconds of traffic behind a latency of seconds. So healing goes on
-    /// until it is done; until then the fault is in force, and the record says so.
-    async fn heal_again(&self) -> Result<()> {
-        let deadline = Instant::now() + HEAL_MAX;
-        loop {
-            match heal_all(self.stack).await {
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => tokio::time::sleep(BEAT).await,
-                Ok(()) => return Ok(()),
-            }
-        }
     }
 
     async fn wait_until(&self, at_s: f64) {
