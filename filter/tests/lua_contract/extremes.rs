@@ -48,10 +48,8 @@ impl Exact {
     fn stored(&self, now: u64) -> String {
         let requests = u128::from(self.limit.requests);
         let us = u128::from(now) + self.taken / requests;
-        match self.taken % requests {
-            0 => format!("{us}"),
-            fraction => format!("{us}:{fraction}:{requests}"),
-        }
+        let full = self.span(self.limit.burst).div_ceil(requests);
+        format!("{us}:{}:{requests}:{full}", self.taken % requests)
     }
 }
 

@@ -40,7 +40,7 @@ fn a_value_that_is_no_time_counts_as_a_full_bucket_and_is_replaced() {
     let mut redis = Clockless::new(&server);
     let fresh = redis.charge(&one(3, 1), START_US);
     let long = "9".repeat(400);
-    let beyond = format!("{long}:1:7");
+    let beyond = format!("{long}:1:7:9");
     let garbage = [
         "",
         "full",
@@ -57,9 +57,14 @@ fn a_value_that_is_no_time_counts_as_a_full_bucket_and_is_replaced() {
         "1700000000123457\n",
         "1700000000123457:",
         "1700000000123457:1",
-        "1700000000123457:1:7:7",
-        "1700000000123457:-1:7",
-        "9007199254740992",
+        "1700000000123457",
+        "1700000000123457:1:7",
+        "1700000000123457:1:7:7:7",
+        "1700000000123457:-1:7:9",
+        "1700000000123457:0:7:-9",
+        "5000000000000000",
+        "9007199254740992:0:7:9",
+        "1700000000123457:0:7:9007199254740991",
         &long,
         &beyond,
         "\0",
@@ -81,20 +86,19 @@ fn a_value_that_is_no_time_counts_as_a_full_bucket_and_is_replaced() {
 fn a_fraction_that_cannot_be_is_rounded_up_to_the_next_microsecond() {
     let server = RedisServer::start();
     let mut redis = Clockless::new(&server);
-    let rounded = format!("{}", START_US + 1);
+    let rounded = format!("{}:0:7:42857143", START_US + 1);
     let (expected, text, _) = charge_over(&mut redis, rounded.as_bytes(), 3);
     let long = "9".repeat(400);
     for fraction in [
         "7:7",
         "8:7",
         "1:0",
-        "0:0",
         "9:3",
         "1:8",
         "1:999999937",
         &format!("{long}:7"),
     ] {
-        let value = format!("{START_US}:{fraction}");
+        let value = format!("{START_US}:{fraction}:42857143");
         let got = charge_over(&mut redis, value.as_bytes(), 3);
         assert_eq!((&got.0, &got.1), (&expected, &text), "{value}");
     }
@@ -174,4 +178,29 @@ fn a_look_and_a_refusal_write_nothing() {
             .exchange(&out, 2, |replies| assert_eq!(integer(&replies[1]), 0));
     }
     assert_eq!(writes(&mut redis), before);
+}
+
+/// A clock of Redis that was set back once made a bucket refuse until the old time came, while
+/// every refusal named the short wait of an empty bucket: the time was cut to what the bucket
+/// holds, but only a charge wrote it down.
+#[test]
+fn a_time_further_ahead_than_it_was_written_is_cut_for_good_and_the_named_wait_is_honest() {
+    let server = RedisServer::start();
+    let mut redis = Clockless::new(&server);
+    for ahead in [3_600_000_000, 5_000_000_000_000_000 - START_US] {
+        let value = format!("{}:0:7:42857143", START_US + ahead);
+        let (refused, _, ttl) = charge_over(&mut redis, value.as_bytes(), 1);
+        assert_eq!(refused.admitted, 0);
+        assert!(ttl > 0, "the cut time expires");
+        let wait = refused.rules[0].retry.0;
+        assert!(wait <= 42_857_143);
+        assert_eq!(
+            redis
+                .charge(&one(1, 1), START_US + wait - 1)
+                .charge
+                .admitted,
+            0
+        );
+        assert_eq!(redis.charge(&one(1, 1), START_US + wait).charge.admitted, 1);
+    }
 }
