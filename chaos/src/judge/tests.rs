@@ -5,7 +5,7 @@ mod observed;
 use super::{Evidence, Unmeasured, take};
 use crate::record::{
     Action, BreakerMove, BreakerState, Environment, FaultAction, Outcome, Phase, Request, Sample,
-    Source, Trial, names,
+    Source, Trial,
 };
 use crate::scenario::{Measure, Scenario, Window};
 
