@@ -4,8 +4,16 @@
 //! turns it into a **record** of **observations**; a **judgement** is made from the record alone,
 //! and a **report** shows it.
 
+pub mod cli;
 pub mod demo;
+pub mod exit;
 pub mod fault;
+pub mod judge;
+pub mod load;
 pub mod observe;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod scenario;
 pub mod stack;
 pub mod tools;

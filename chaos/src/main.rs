@@ -1,3 +1,13 @@
-//! The `chaos` command.
+//! The `chaos` command: arguments in, exit code out.
 
-fn main() {}
+use clap::Parser as _;
+use velocitygate_chaos::cli::Cli;
+use velocitygate_chaos::exit::Exit;
+
+#[tokio::main]
+async fn main() -> Exit {
+    Cli::parse().execute().await.unwrap_or_else(|error| {
+        eprintln!("chaos: {error:#}");
+        Exit::Usage
+    })
+}

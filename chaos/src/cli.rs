@@ -1,0 +1,134 @@
+//! The command line: `run`, `list`, `judge`, `compare`, `demo`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
+use crate::report::{self, Report};
+use crate::scenario::{self, Scenario};
+use crate::tools::repository;
+use crate::{demo, run};
+
+const SCENARIOS: &str = "chaos/scenarios";
+const REPORTS: &str = "chaos/reports";
+
+/// Chaos runs for VelocityGate: a real stack, real faults, judged from the record.
+#[derive(Debug, Parser)]
+#[command(name = "chaos", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios, the default set unless some are named, and judge them.
+    Run {
+        /// Identifier or name; more than one by repeating it or with commas.
+        #[arg(long, value_name = "ID|NAME", value_delimiter = ',')]
+        scenario: Vec<String>,
+        /// What to run them on.
+        #[arg(long, value_enum, default_value_t = StackKind::Native)]
+        stack: StackKind,
+        /// Folder for the run's own folder; chaos/reports unless given.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// List the scenarios.
+    List,
+    /// Judge a run again, from its record.
+    Judge {
+        /// The run's folder.
+        run_dir: PathBuf,
+    },
+    /// Compare what two runs measured.
+    Compare {
+        /// The earlier run's folder.
+        before: PathBuf,
+        /// The later run's folder.
+        after: PathBuf,
+    },
+    /// Start the stack to try by hand; Ctrl-C stops it.
+    Demo,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum StackKind {
+    /// Processes of this machine.
+    Native,
+    /// Docker Compose.
+    Compose,
+}
+
+impl Cli {
+    /// Does what was asked and says how it went.
+    ///
+    /// # Errors
+    /// When the request, a scenario or the machine's set-up is wrong; a run that merely went
+    /// badly is no error but a verdict.
+    pub async fn execute(self) -> Result<Exit> {
+        match self.command {
+            Command::Run {
+                scenario,
+                stack,
+                out,
+            } => run_scenarios(&scenario, stack, out).await,
+            Command::List => list(),
+            Command::Judge { run_dir } => {
+                let report = Report::make(&run_dir)?;
+                print!("{}", report::verdicts(&report));
+                Ok(report.verdict().into())
+            }
+            Command::Compare { before, after } => {
+                let (before, after) = (Report::load(&before)?, Report::load(&after)?);
+                print!("{}", report::compare(&before, &after));
+                Ok(Exit::Success)
+            }
+            Command::Demo => {
+                let folder = tempfile::Builder::new()
+                    .prefix("velocitygate-demo-")
+                    .tempdir()?;
+                demo::run(folder.path().to_owned()).await?;
+                Ok(Exit::Success)
+            }
+        }
+    }
+}
+
+async fn run_scenarios(wanted: &[String], stack: StackKind, out: Option<PathBuf>) -> Result<Exit> {
+    if matches!(stack, StackKind::Compose) {
+        bail!("stack compose is not supported yet; stack native needs no Docker");
+    }
+    let scenarios = scenario::select(all()?, wanted)?;
+    let folder = run::run(
+        &scenarios,
+        &out.unwrap_or_else(|| repository().join(REPORTS)),
+    )
+    .await?;
+    let report = Report::make(&folder)?;
+    print!("\n{}", report::verdicts(&report));
+    println!("{}", folder.join(report::MARKDOWN_FILE).display());
+    Ok(report.verdict().into())
+}
+
+fn list() -> Result<Exit> {
+    for scenario in all()? {
+        let length = scenario.phases.end_at_s();
+        let note = if scenario.default {
+            ""
+        } else {
+            " (only when named)"
+        };
+        println!(
+            "{:5} {:22} {length:3.0} s  {}{note}",
+            scenario.id, scenario.name, scenario.title
+        );
+    }
+    Ok(Exit::Success)
+}
+
+fn all() -> Result<Vec<Scenario>> {
+    Ok(scenario::load_all(&repository().join(SCENARIOS))?)
+}

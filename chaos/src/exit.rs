@@ -1,0 +1,49 @@
+//! Every way for the command to end, with its number: a public contract.
+
+use std::process::{ExitCode, Termination};
+
+use crate::judge::Verdict;
+
+/// How the command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All hypotheses were upheld, or there was nothing to judge.
+    Success = 0,
+    /// At least one hypothesis was refuted.
+    Refuted = 1,
+    /// The command line, a scenario or the machine's set-up is wrong.
+    Usage = 2,
+    /// Nothing was refuted, but at least one run proves nothing.
+    Inconclusive = 3,
+}
+
+impl From<Verdict> for Exit {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Upheld => Self::Success,
+            Verdict::Refuted => Self::Refuted,
+            Verdict::Inconclusive => Self::Inconclusive,
+        }
+    }
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_has_the_number_of_the_contract() {
+        let number = |verdict| Exit::from(verdict) as u8;
+        assert_eq!(number(Verdict::Upheld), 0);
+        assert_eq!(number(Verdict::Refuted), 1);
+        assert_eq!(Exit::Usage as u8, 2);
+        assert_eq!(number(Verdict::Inconclusive), 3);
+    }
+}

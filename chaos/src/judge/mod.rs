@@ -1,0 +1,179 @@
+//! The judgement of a trial, from its record alone.
+//!
+//! The first of these that applies decides, so that nothing doubtful is ever called upheld and
+//! nothing is refuted by a broken suite (after Jepsen's `merge-valid`, which lets invalid win;
+//! here doubt about the instrument itself comes first):
+//!
+//! 1. the suite broke, or its load was not the planned one: *inconclusive*;
+//! 2. the baseline missed its steady state: *inconclusive*, and void;
+//! 3. a check missed its bound: *refuted*;
+//! 4. a check could not be measured: *inconclusive*;
+//! 5. otherwise *upheld*.
+
+mod breaker;
+mod conservation;
+mod evidence;
+mod measure;
+mod requests;
+mod resources;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use evidence::{Evidence, Unmeasured};
+pub use measure::take;
+
+use crate::record::{Environment, Outcome, Trial};
+use crate::scenario::Check;
+
+/// The generator's 99th percentile of lateness must stay within this, or its latencies prove
+/// nothing. Well below the plan's tightest latency bound of 50 ms.
+pub const LATENESS_P99_MS_MAX: f64 = 10.0;
+
+/// What a trial proves about its hypothesis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything was measured and every bound held.
+    Upheld,
+    /// At least one bound was missed.
+    Refuted,
+    /// The run proves nothing, either way.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// As people read it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upheld => "upheld",
+            Self::Refuted => "refuted",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// A check and its number.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What was asked.
+    pub check: Check,
+    /// What was measured; infinite when what was waited for never came.
+    pub measured: Result<f64, Unmeasured>,
+}
+
+impl Finding {
+    /// Did the bound hold? `None` when nothing was measured.
+    #[must_use]
+    pub fn held(&self) -> Option<bool> {
+        let measured = self.measured.as_ref().ok()?;
+        Some(self.check.op.holds(*measured, self.check.bound))
+    }
+}
+
+/// What is to be said about one trial.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The steady state failed before any fault.
+    pub void: bool,
+    /// Why it is not upheld, each a sentence.
+    pub reasons: Vec<String>,
+    /// Every check, in the scenario's order.
+    pub findings: Vec<Finding>,
+}
+
+/// Judges one trial. Pure: the same record gives the same judgement.
+#[must_use]
+pub fn judge(trial: &Trial, environment: &Environment) -> Judgement {
+    let evidence = Evidence::new(trial, environment);
+    let find = |check: &Check| Finding {
+        check: check.clone(),
+        measured: take(&evidence, check.measure, check.window),
+    };
+    let findings: Vec<Finding> = trial.scenario.checks.iter().map(find).collect();
+    let steady: Vec<Finding> = trial.scenario.steady.iter().map(find).collect();
+    let (mut verdict, mut void) = (Verdict::Inconclusive, false);
+    let mut reasons = instrument(&evidence);
+    if reasons.is_empty() {
+        reasons = because(&steady, |held| held != Some(true));
+        void = !reasons.is_empty();
+    }
+    if reasons.is_empty() {
+        reasons = because(&findings, |held| held == Some(false));
+        if !reasons.is_empty() {
+            verdict = Verdict::Refuted;
+        }
+    }
+    if reasons.is_empty() {
+        reasons = because(&findings, |held| held.is_none());
+    }
+    if reasons.is_empty() {
+        verdict = Verdict::Upheld;
+    }
+    Judgement {
+        verdict,
+        void,
+        reasons,
+        findings,
+    }
+}
+
+/// What is wrong with the suite's own part of the run.
+fn instrument(evidence: &Evidence<'_>) -> Vec<String> {
+    let trial = evidence.trial();
+    let mut reasons = Vec::new();
+    match &trial.end {
+        None => reasons.push("the record stops before the scenario's end".to_owned()),
+        Some((_, Some(failure))) => reasons.push(format!("the suite failed: {failure}")),
+        Some((_, None)) => {}
+    }
+    let planned = trial
+        .scenario
+        .load
+        .plan(trial.scenario.phases.end_at_s())
+        .count();
+    if trial.requests.len() != planned {
+        reasons.push(format!(
+            "{} of {planned} planned requests are recorded",
+            trial.requests.len()
+        ));
+    }
+    let unsent = trial
+        .requests
+        .iter()
+        .filter(|it| it.outcome == Outcome::NotSent)
+        .count();
+    if unsent > 0 {
+        reasons.push(format!(
+            "{unsent} requests were not sent: too many were in flight"
+        ));
+    }
+    match requests::lateness_p99_ms(trial) {
+        Some(late) if late > LATENESS_P99_MS_MAX => reasons.push(format!(
+            "the generator was late: p99 {late:.1} ms, at most {LATENESS_P99_MS_MAX} ms"
+        )),
+        _ => {}
+    }
+    reasons
+}
+
+fn because(findings: &[Finding], blamed: impl Fn(Option<bool>) -> bool) -> Vec<String> {
+    let blamed = findings.iter().filter(|finding| blamed(finding.held()));
+    blamed
+        .map(|Finding { check, measured }| match measured {
+            Ok(measured) => {
+                let measured = check.measure.show(*measured);
+                format!(
+                    "{}: measured {measured}, bound {}",
+                    check.name,
+                    check.bound_text()
+                )
+            }
+            Err(unmeasured) => format!("{}: not measured, {unmeasured}", check.name),
+        })
+        .collect()
+}

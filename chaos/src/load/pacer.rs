@@ -1,0 +1,132 @@
+//! Sends a plan's requests when they are due.
+//!
+//! The pacer is a thread of its own that sleeps until the next request is due and never waits
+//! for an answer, so neither a slow system nor a busy runtime can slow the arrivals. What it is
+//! late itself is recorded with each request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Arrival;
+use crate::record::{Event, Outcome, Request};
+use crate::scenario::Load;
+
+/// Most requests in flight: a safety bound for the machine. A request that meets it is not sent
+/// but recorded as such, and the run is inconclusive: the load was no longer open.
+pub const IN_FLIGHT_MAX: u32 = 4096;
+
+/// Longest nap of the pacer, so that stopping it takes no longer.
+const NAP_MAX: Duration = Duration::from_millis(50);
+
+/// A running load.
+#[derive(Debug)]
+pub struct Pacer {
+    thread: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+    room: Arc<Semaphore>,
+}
+
+impl Pacer {
+    /// Begins to send the load's requests until `end_s` after `start`, each by `send` with its
+    /// key, and reports every one to `sink`. Must be called within a tokio runtime.
+    pub fn start<S, F>(
+        load: Load,
+        end_s: f64,
+        start: Instant,
+        sink: UnboundedSender<Event>,
+        send: S,
+    ) -> Self
+    where
+        S: Fn(u64) -> F + Send + 'static,
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let stop = Arc::new(AtomicBool::new(false));
+        let room = Arc::new(Semaphore::new(IN_FLIGHT_MAX as usize));
+        let gate = Gate {
+            start,
+            room: Arc::clone(&room),
+            sink,
+            runtime: Handle::current(),
+        };
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            for arrival in load.plan(end_s) {
+                if !sleep_until(start + Duration::from_secs_f64(arrival.due_s), &stopped) {
+                    return;
+                }
+                gate.pass(arrival, send(arrival.key));
+            }
+        });
+        Self { thread, stop, room }
+    }
+
+    /// Has the whole plan been sent?
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Sends nothing more and waits until no request is in flight. The client's patience bounds
+    /// the wait.
+    pub async fn finish(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // The thread naps for NAP_MAX at most; a panic in it shows as missing requests.
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        let _ = self.room.acquire_many(IN_FLIGHT_MAX).await;
+    }
+}
+
+/// Sends one request, or says that there is no room for it.
+struct Gate {
+    start: Instant,
+    room: Arc<Semaphore>,
+    sink: UnboundedSender<Event>,
+    runtime: Handle,
+}
+
+impl Gate {
+    fn pass(&self, arrival: Arrival, answer: impl Future<Output = Outcome> + Send + 'static) {
+        let due = self.start + Duration::from_secs_f64(arrival.due_s);
+        let late_us = micros(due.elapsed());
+        let sink = self.sink.clone();
+        let request = move |outcome| Request {
+            due_s: arrival.due_s,
+            late_us,
+            took_us: micros(due.elapsed()),
+            outcome,
+        };
+        // A closed sink means that the run is being torn down: nobody wants to know.
+        match Arc::clone(&self.room).try_acquire_owned() {
+            Err(_) => drop(sink.send(Event::Request(request(Outcome::NotSent)))),
+            Ok(permit) => drop(self.runtime.spawn(async move {
+                let outcome = answer.await;
+                let _ = sink.send(Event::Request(request(outcome)));
+                drop(permit);
+            })),
+        }
+    }
+}
+
+/// Sleeps until `due`; false when stopped meanwhile.
+fn sleep_until(due: Instant, stop: &AtomicBool) -> bool {
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        let wait = due.saturating_duration_since(Instant::now());
+        if wait.is_zero() {
+            return true;
+        }
+        thread::sleep(wait.min(NAP_MAX));
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

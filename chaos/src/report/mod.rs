@@ -1,0 +1,247 @@
+//! The report: what people and scripts read of a judged run. Everything below only formats it.
+//!
+//! The names of `report.json` are a public contract. `report.html` will be one more formatter of
+//! [`Report`], in a file of its own beside `markdown`.
+
+mod blocks;
+mod compare;
+mod markdown;
+mod table;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+pub use blocks::{Baseline, FaultBlock, Recovery};
+pub use compare::compare;
+pub use markdown::markdown;
+pub use table::verdicts;
+
+use crate::judge::{Evidence, Finding, Verdict, judge};
+use crate::record::{Action, Environment, RECORD_FILE, Record, Trial};
+use crate::scenario::Source;
+
+/// Name of the report for scripts in a run's folder.
+pub const JSON_FILE: &str = "report.json";
+/// Name of the report for people in a run's folder.
+pub const MARKDOWN_FILE: &str = "report.md";
+
+/// A judged run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// `CHAOS-YYYYMMDD-NNN`.
+    pub run_id: String,
+    /// What it ran on.
+    pub environment: Environment,
+    /// In the order they ran.
+    pub scenarios: Vec<ScenarioReport>,
+}
+
+/// One judged scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioReport {
+    /// For example `C-01`.
+    pub id: String,
+    /// For example `redis-unavailable`.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// What was put to the test.
+    pub hypothesis: String,
+    /// When it began, in UTC, as RFC 3339.
+    pub started: String,
+    /// A hash of the filter's configuration.
+    pub config_hash: String,
+    /// What the trial proves.
+    pub verdict: Verdict,
+    /// The steady state failed before any fault.
+    pub void: bool,
+    /// Why it is not upheld.
+    pub reasons: Vec<String>,
+    /// The steady state.
+    pub baseline: Baseline,
+    /// Under fault.
+    pub fault: FaultBlock,
+    /// Afterwards.
+    pub recovery: Recovery,
+    /// Breaker changes and faults by time.
+    pub timeline: Vec<Moment>,
+    /// Every bound.
+    pub checks: Vec<CheckReport>,
+}
+
+/// One entry of a timeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Seconds from the scenario's start.
+    pub at_s: f64,
+    /// `fault` or `breaker`.
+    pub kind: String,
+    /// What happened.
+    pub what: String,
+}
+
+/// One bound and how it went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// A sentence.
+    pub name: String,
+    /// Whose bound it is.
+    pub source: String,
+    /// `null` when it was not measured, or never came to pass.
+    pub measured: Option<f64>,
+    /// The measured number as people read it, or why there is none.
+    pub shown: String,
+    /// For example `< 50 ms`.
+    pub bound: String,
+    /// `null` when it was not measured.
+    pub held: Option<bool>,
+}
+
+impl Report {
+    /// Judges a record. Pure: the same record gives the same report.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        let environment = record.header.environment.clone();
+        let scenarios = record
+            .trials
+            .iter()
+            .map(|it| ScenarioReport::of(it, &environment))
+            .collect();
+        Self {
+            run_id: record.header.run_id.clone(),
+            environment,
+            scenarios,
+        }
+    }
+
+    /// Judges the record in a run's folder and writes the reports beside it.
+    ///
+    /// # Errors
+    /// When the record cannot be read or is damaged, or a report cannot be written.
+    pub fn make(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(RECORD_FILE);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let report = Self::of(&Record::parse(&text)?);
+        let json = serde_json::to_string_pretty(&report)? + "\n";
+        let save = |name: &str, text: String| {
+            let path = folder.join(name);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        save(JSON_FILE, json)?;
+        save(MARKDOWN_FILE, markdown(&report)?)?;
+        Ok(report)
+    }
+
+    /// Reads a run's `report.json`.
+    ///
+    /// # Errors
+    /// When it is not there, or not a report.
+    pub fn load(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(JSON_FILE);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
+    }
+
+    /// The verdict on the whole run: refuted when any scenario is, else inconclusive when any is,
+    /// or when there is none.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let any = |verdict| self.scenarios.iter().any(|it| it.verdict == verdict);
+        if any(Verdict::Refuted) {
+            Verdict::Refuted
+        } else if any(Verdict::Inconclusive) || self.scenarios.is_empty() {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Upheld
+        }
+    }
+}
+
+impl ScenarioReport {
+    fn of(trial: &Trial, environment: &Environment) -> Self {
+        let evidence = Evidence::new(trial, environment);
+        let judgement = judge(trial, environment);
+        Self {
+            id: trial.scenario.id.clone(),
+            name: trial.scenario.name.clone(),
+            title: trial.scenario.title.clone(),
+            hypothesis: trial.scenario.hypothesis.clone(),
+            started: trial.started.clone(),
+            config_hash: trial.config_hash.clone(),
+            verdict: judgement.verdict,
+            void: judgement.void,
+            reasons: judgement.reasons,
+            baseline: Baseline::of(&evidence),
+            fault: FaultBlock::of(&evidence),
+            recovery: Recovery::of(&evidence),
+            timeline: timeline(trial),
+            checks: judgement.findings.iter().map(CheckReport::of).collect(),
+        }
+    }
+
+    /// The verdict with the word void where it applies.
+    #[must_use]
+    pub fn verdict_text(&self) -> String {
+        let void = if self.void { " (void)" } else { "" };
+        format!("{}{void}", self.verdict.name())
+    }
+
+    /// How many of a source's bounds held, and how many there are.
+    #[must_use]
+    pub fn score(&self, source: Source) -> (usize, usize) {
+        let name = source_name(source);
+        let all = self.checks.iter().filter(|it| it.source == name);
+        (
+            all.clone().filter(|it| it.held == Some(true)).count(),
+            all.count(),
+        )
+    }
+}
+
+impl CheckReport {
+    fn of(finding: &Finding) -> Self {
+        let Finding { check, measured } = finding;
+        Self {
+            name: check.name.clone(),
+            source: source_name(check.source).to_owned(),
+            measured: measured.as_ref().ok().copied().filter(|it| it.is_finite()),
+            shown: match measured {
+                Ok(measured) => check.measure.show(*measured),
+                Err(unmeasured) => format!("not measured: {unmeasured}"),
+            },
+            bound: check.bound_text(),
+            held: finding.held(),
+        }
+    }
+}
+
+fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Plan => "plan",
+        Source::Target => "target",
+    }
+}
+
+fn timeline(trial: &Trial) -> Vec<Moment> {
+    let faults = trial.faults.iter().map(|it| Moment {
+        at_s: it.at_s,
+        kind: "fault".to_owned(),
+        what: match it.action {
+            Action::Inject => format!("{} injected", it.fault),
+            Action::Heal => format!("{} healed", it.fault),
+        },
+    });
+    let moves = trial.moves.iter().map(|it| Moment {
+        at_s: it.at_s,
+        kind: "breaker".to_owned(),
+        what: format!("{} -> {}: {}", it.from.name(), it.to.name(), it.reason),
+    });
+    let mut timeline: Vec<Moment> = faults.chain(moves).collect();
+    timeline.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    timeline
+}

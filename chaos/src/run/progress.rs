@@ -1,0 +1,67 @@
+//! Shows how far a run is: a bar on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::scenario::Scenario;
+
+/// The one place that prints while scenarios run. A hidden bar prints nothing.
+#[derive(Debug)]
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    pub(super) fn new(run_id: &str, scenarios: &[Scenario]) -> Self {
+        let total_s: f64 = scenarios.iter().map(|it| it.phases.end_at_s()).sum();
+        println!(
+            "{run_id}: {} scenarios, about {total_s:.0} s of load",
+            scenarios.len()
+        );
+        let bar = std::io::stdout().is_terminal().then(|| {
+            let bar = ProgressBar::new(0);
+            // The template is a constant; a wrong one would show the default bar.
+            if let Ok(style) =
+                ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} s {msg}")
+            {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar }
+    }
+
+    pub(super) fn begin(&self, scenario: &Scenario) {
+        let title = format!("{} {}", scenario.id, scenario.title);
+        match &self.bar {
+            None => println!("{title}: starting the stack"),
+            Some(bar) => {
+                bar.reset();
+                bar.set_length(Duration::from_secs_f64(scenario.phases.end_at_s()).as_secs());
+                bar.set_prefix(title);
+                bar.set_message("starting the stack");
+            }
+        }
+    }
+
+    pub(super) fn step(&self, at_s: f64, what: &str) {
+        match &self.bar {
+            None => println!("  {at_s:6.2} s {what}"),
+            Some(bar) => bar.set_message(what.to_owned()),
+        }
+    }
+
+    pub(super) fn at(&self, at_s: f64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(Duration::from_secs_f64(at_s).as_secs());
+        }
+    }
+
+    pub(super) fn end(&self, scenario: &Scenario) {
+        if let Some(bar) = &self.bar {
+            bar.println(format!("{} {}: done", scenario.id, scenario.title));
+        }
+    }
+}

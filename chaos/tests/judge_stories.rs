@@ -1,0 +1,248 @@
+//! Stories about the judge: a suite that cannot fail proves nothing.
+
+mod story;
+
+use story::Story;
+use velocitygate_chaos::judge::{LATENESS_P99_MS_MAX, Verdict};
+use velocitygate_chaos::record::{Outcome, Record};
+use velocitygate_chaos::report::{self, Report, ScenarioReport};
+
+const C_01: &str = "c-01-redis-unavailable.toml";
+const C_02: &str = "c-02-redis-latency.toml";
+
+fn only(report: &Report) -> &ScenarioReport {
+    report.scenarios.first().unwrap()
+}
+
+fn missed(report: &Report) -> Vec<&str> {
+    let checks = only(report).checks.iter();
+    checks
+        .filter(|it| it.held == Some(false))
+        .map(|it| it.name.as_str())
+        .collect()
+}
+
+#[test]
+fn a_run_that_keeps_every_bound_is_upheld() {
+    for file in [
+        C_01,
+        C_02,
+        "c-03-redis-flapping.toml",
+        "c-05-bandwidth.toml",
+    ] {
+        let report = Story::healthy(file).report();
+        assert_eq!(only(&report).reasons, Vec::<String>::new(), "{file}");
+        assert_eq!(report.verdict(), Verdict::Upheld, "{file}");
+    }
+}
+
+#[test]
+fn failing_closed_refutes_that_requests_bypass_limiting_when_redis_is_gone() {
+    let story = Story {
+        fault: (Outcome::Unavailable, 900),
+        ..Story::healthy(C_01)
+    };
+    let report = story.report();
+    assert_eq!(report.verdict(), Verdict::Refuted);
+    let expected = [
+        "requests succeed while Redis is gone",
+        "every request succeeds while Redis is gone",
+    ];
+    assert_eq!(missed(&report), expected);
+}
+
+#[test]
+fn a_breaker_that_is_off_refutes_that_requests_fail_fast() {
+    let story = Story {
+        fault: (Outcome::Uncounted, 50_500),
+        moves: vec![],
+        ..Story::healthy(C_02)
+    };
+    let report = story.report();
+    assert_eq!(report.verdict(), Verdict::Refuted);
+    let expected = [
+        "the breaker opens",
+        "the breaker opens within half a second",
+    ];
+    assert_eq!(missed(&report), expected);
+    // What needs an open breaker is not measured, and never counts as held.
+    let after = only(&report)
+        .checks
+        .iter()
+        .find(|it| it.shown.contains("never opened"))
+        .unwrap();
+    assert_eq!((after.measured, after.held), (None, None));
+}
+
+#[test]
+fn a_breaker_that_stays_open_refutes_the_recovery() {
+    let mut story = Story::healthy(C_01);
+    story.moves.truncate(1);
+    let report = story.report();
+    assert_eq!(missed(&report), ["the system recovers by itself"]);
+    assert_eq!(only(&report).recovery.full_s, None);
+}
+
+#[test]
+fn a_generator_at_its_lateness_bound_is_trusted_and_beyond_it_is_not() {
+    let bound_us = (LATENESS_P99_MS_MAX * 1e3) as u64;
+    let at = |late_us| {
+        Story {
+            late_us,
+            ..Story::healthy(C_01)
+        }
+        .report()
+    };
+    assert_eq!(at(bound_us - 10).verdict(), Verdict::Upheld);
+    let late = at(bound_us + 100);
+    assert_eq!(late.verdict(), Verdict::Inconclusive);
+    assert!(
+        only(&late)
+            .reasons
+            .iter()
+            .any(|it| it.contains("generator was late"))
+    );
+}
+
+#[test]
+fn doubt_about_the_generator_outweighs_a_missed_bound() {
+    let fault = (Outcome::Unavailable, 900);
+    let story = Story {
+        fault,
+        late_us: 60_000,
+        ..Story::healthy(C_01)
+    };
+    assert_eq!(story.report().verdict(), Verdict::Inconclusive);
+}
+
+#[test]
+fn a_request_that_was_not_sent_makes_the_run_inconclusive() {
+    let story = Story {
+        fault: (Outcome::NotSent, 0),
+        ..Story::healthy(C_01)
+    };
+    let report = story.report();
+    assert_eq!(report.verdict(), Verdict::Inconclusive);
+    assert!(
+        only(&report)
+            .reasons
+            .iter()
+            .any(|it| it.contains("were not sent"))
+    );
+}
+
+#[test]
+fn a_run_whose_baseline_was_not_steady_is_void() {
+    let story = Story {
+        baseline: (Outcome::Other(500), 900),
+        ..Story::healthy(C_01)
+    };
+    let report = story.report();
+    assert!(only(&report).void);
+    assert_eq!(report.verdict(), Verdict::Inconclusive);
+}
+
+#[test]
+fn a_failure_of_the_suite_is_inconclusive_and_named() {
+    let story = Story {
+        failure: Some("heal latency: refused".into()),
+        ..Story::healthy(C_02)
+    };
+    let report = story.report();
+    assert_eq!(report.verdict(), Verdict::Inconclusive);
+    assert_eq!(
+        only(&report).reasons,
+        ["the suite failed: heal latency: refused"]
+    );
+}
+
+#[test]
+fn a_cut_record_is_refused_with_its_line() {
+    let text = Story::healthy(C_01).text();
+    let lines = text.lines().count();
+    let error = Record::parse(text.trim_end_matches('\n')).unwrap_err();
+    assert_eq!((error.line, error.why.as_str()), (lines, "it is cut"));
+    let half = &text[..text.len() / 2];
+    assert_eq!(Record::parse(half).unwrap_err().line, half.lines().count());
+    assert_eq!(Record::parse("").unwrap_err().line, 1);
+}
+
+#[test]
+fn a_record_that_stops_early_is_inconclusive() {
+    let text = Story::healthy(C_01).text();
+    let last = text.trim_end().rfind('\n').unwrap();
+    let report = Report::of(&Record::parse(&text[..=last]).unwrap());
+    assert_eq!(report.verdict(), Verdict::Inconclusive);
+}
+
+#[test]
+fn events_out_of_place_and_unknown_fields_are_refused() {
+    let text = Story::healthy(C_01).text();
+    let twice = format!("{text}{}\n", text.lines().next().unwrap());
+    assert_eq!(
+        Record::parse(&twice).unwrap_err().why,
+        "it belongs to no scenario"
+    );
+    let unknown = text.replacen("\"late_us\"", "\"later_us\"", 1);
+    assert!(
+        Record::parse(&unknown)
+            .unwrap_err()
+            .why
+            .contains("later_us")
+    );
+    let future = text.replacen("\"version\":1", "\"version\":2", 1);
+    assert_eq!(Record::parse(&future).unwrap_err().why, "version 2, not 1");
+}
+
+#[test]
+fn judging_twice_writes_the_same_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("record.jsonl"),
+        Story::healthy(C_02).text(),
+    )
+    .unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let first = Report::make(folder.path()).unwrap();
+    let written = (read("report.json"), read("report.md"));
+    assert_eq!(Report::make(folder.path()).unwrap(), first);
+    assert_eq!((read("report.json"), read("report.md")), written);
+    assert_eq!(Report::load(folder.path()).unwrap(), first);
+}
+
+#[test]
+fn the_json_report_has_the_fields_of_the_contract() {
+    let report = serde_json::to_value(Story::healthy(C_01).report()).unwrap();
+    assert!(report["run_id"].is_string() && report["environment"].is_object());
+    let scenario = &report["scenarios"][0];
+    for field in [
+        "id", "name", "verdict", "baseline", "fault", "recovery", "timeline", "checks",
+    ] {
+        assert!(!scenario[field].is_null(), "{field}");
+    }
+    assert_eq!(scenario["verdict"], "upheld");
+    for field in ["name", "measured", "bound", "held"] {
+        assert!(!scenario["checks"][0][field].is_null(), "{field}");
+    }
+    assert_eq!(scenario["timeline"][0]["at_s"], 7.0);
+}
+
+#[test]
+fn the_reports_for_people_say_the_verdict_and_the_reasons() {
+    let story = Story {
+        fault: (Outcome::Unavailable, 900),
+        ..Story::healthy(C_01)
+    };
+    let refuted = story.report();
+    let markdown = report::markdown(&refuted).unwrap();
+    assert!(
+        markdown.starts_with("# CHAOS-20260131-001: refuted\n"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("| requests succeed while Redis is gone | plan | 0 | > 0.99 | **no** |")
+    );
+    assert!(report::verdicts(&refuted).contains("0 upheld, 1 refuted, 0 inconclusive"));
+    let compared = report::compare(&Story::healthy(C_01).report(), &refuted);
+    assert!(compared.contains("-1.0000 now missed"), "{compared}");
+}

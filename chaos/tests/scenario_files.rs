@@ -1,0 +1,189 @@
+//! Every scenario file is sound, and every mistake in one is told.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use velocitygate_chaos::scenario::{
+    LENGTH_MAX_S, Measure, Op, Scenario, ScenarioError, Source, Window, load_all, select,
+};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios")
+}
+
+fn shipped() -> Vec<Scenario> {
+    load_all(&folder()).unwrap()
+}
+
+#[test]
+fn the_default_set_is_the_plan_and_fits_six_minutes() {
+    let default = select(shipped(), &[]).unwrap();
+    let names: Vec<_> = default
+        .iter()
+        .map(|it| (it.id.as_str(), it.name.as_str()))
+        .collect();
+    let plan = [
+        ("C-01", "redis-unavailable"),
+        ("C-02", "redis-latency"),
+        ("C-03", "redis-flapping"),
+        ("C-04", "thundering-herd"),
+        ("C-05", "bandwidth"),
+    ];
+    assert_eq!(names, plan);
+    let total: f64 = default.iter().map(|it| it.phases.end_at_s()).sum();
+    assert!(
+        total < 300.0,
+        "{total} s of load leave no room for the stacks' starts"
+    );
+}
+
+/// The founding plan's thresholds, one row each.
+#[test]
+fn the_plans_thresholds_are_bounds() {
+    let rows = [
+        (
+            "C-01",
+            Measure::SuccessShare,
+            Window::Fault,
+            Op::Above,
+            0.99,
+        ),
+        ("C-01", Measure::P99, Window::Fault, Op::Below, 50.0),
+        (
+            "C-01",
+            Measure::ConnectionErrors,
+            Window::Fault,
+            Op::Above,
+            0.0,
+        ),
+        ("C-02", Measure::Openings, Window::Fault, Op::AtLeast, 1.0),
+        (
+            "C-02",
+            Measure::AnsweredShare,
+            Window::Fault,
+            Op::AtLeast,
+            1.0,
+        ),
+        ("C-02", Measure::P99, Window::Fault, Op::Below, 100.0),
+        ("C-03", Measure::ErrorShare, Window::Fault, Op::Below, 0.05),
+        (
+            "C-03",
+            Measure::FullRecovery,
+            Window::Recovery,
+            Op::Below,
+            2.0,
+        ),
+        ("C-04", Measure::CpuShare, Window::Fault, Op::Below, 80.0),
+        ("C-04", Measure::MemoryFit, Window::Fault, Op::AtLeast, 0.99),
+        (
+            "C-04",
+            Measure::EnvoyRestarts,
+            Window::Whole,
+            Op::AtMost,
+            0.0,
+        ),
+        (
+            "C-05",
+            Measure::ConnectionErrors,
+            Window::Fault,
+            Op::Above,
+            0.0,
+        ),
+        ("C-05", Measure::Openings, Window::Fault, Op::AtLeast, 1.0),
+        ("C-05", Measure::InFlight, Window::Fault, Op::Below, 1024.0),
+    ];
+    let scenarios = shipped();
+    for (id, measure, window, op, bound) in rows {
+        let scenario = scenarios.iter().find(|it| it.id == id).unwrap();
+        let found = scenario.checks.iter().any(|it| {
+            (it.source, it.measure, it.window, it.op) == (Source::Plan, measure, window, op)
+                && it.bound == bound
+        });
+        assert!(found, "{id} {measure:?} {op} {bound}");
+    }
+}
+
+#[test]
+fn a_scenario_is_picked_by_identifier_or_name_once() {
+    let wanted = [
+        "c-02".to_owned(),
+        "bandwidth".to_owned(),
+        "redis-latency".to_owned(),
+    ];
+    let picked = select(shipped(), &wanted).unwrap();
+    assert_eq!(
+        picked.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(),
+        ["C-02", "C-05"]
+    );
+    let error = select(shipped(), &["redis-gone".to_owned()]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("find scenario redis-gone; there are C-01 redis-un")
+    );
+}
+
+#[test]
+fn names_of_measures_are_unique() {
+    let names: HashSet<_> = Measure::NAMES.iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), Measure::NAMES.len());
+}
+
+/// Each fixture names its problems in its first lines, as comments.
+#[test]
+fn every_invalid_fixture_gives_exactly_its_problems() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/invalid");
+    let mut fixtures = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let expected: Vec<&str> = text
+            .lines()
+            .filter_map(|it| it.strip_prefix("#! "))
+            .collect();
+        let problems = Scenario::parse(&text).unwrap_err();
+        assert_eq!(problems, expected, "{}", path.display());
+        fixtures += 1;
+    }
+    assert!(fixtures >= 4);
+}
+
+#[test]
+fn an_invalid_file_is_named_with_its_problems() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("broken.toml"), "id = ").unwrap();
+    let error = load_all(folder.path()).unwrap_err();
+    assert!(matches!(&error, ScenarioError::Invalid { problems, .. } if problems.len() == 1));
+    let text = error.to_string();
+    assert!(
+        text.contains("broken.toml") && text.contains("line 1: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn two_scenarios_of_one_name_are_refused() {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["a.toml", "b.toml"] {
+        std::fs::copy(folder().join("c-05-bandwidth.toml"), copy.path().join(name)).unwrap();
+    }
+    let error = load_all(copy.path()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "tell scenarios apart: C-05 bandwidth is used twice"
+    );
+}
+
+#[test]
+fn the_longest_scenario_is_accepted_and_a_longer_one_is_not() {
+    let text = std::fs::read_to_string(folder().join("c-05-bandwidth.toml")).unwrap();
+    let with = |recovery_s: f64| {
+        Scenario::parse(&text.replace("recovery_s = 5", &format!("recovery_s = {recovery_s}")))
+    };
+    assert!(with(LENGTH_MAX_S - 15.0).is_ok());
+    let problems = with(LENGTH_MAX_S - 14.9).unwrap_err();
+    assert_eq!(
+        problems,
+        ["phases.recovery_s: the phases together exceed 90 s"]
+    );
+}
