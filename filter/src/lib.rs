@@ -18,6 +18,7 @@
 pub mod answer;
 pub mod breaker;
 pub mod bridge;
+pub mod census;
 pub mod config;
 pub mod decision;
 pub mod engine;
@@ -26,6 +27,8 @@ pub mod matching;
 pub mod metrics;
 pub mod random;
 pub mod resp;
+#[cfg(test)]
+mod testing;
 pub mod units;
 #[cfg(target_arch = "wasm32")]
 mod wasm;

@@ -55,7 +55,7 @@ pub enum Metric {
     BreakerTransitions(State),
     /// Probes of an open breaker, by whether Redis answered them.
     BreakerProbes(bool),
-    /// Requests paused now.
+    /// Requests paused now, in all workers, as of their last ticks.
     Waiting,
     /// Requests that met `redis.max_waiting` others.
     WaitingFull,

@@ -28,6 +28,7 @@ use hashbrown::HashMap;
 pub use effect::{Action, CallEnd, CallId, Effect, OutgoingCall, Step, StreamId, Verdict};
 
 use crate::breaker::{Breaker, SharedCell, State};
+use crate::census::Census;
 use crate::config::{Config, Rule};
 use crate::limit::LocalBuckets;
 use crate::matching::{Key, Keyed, Request, redis_key};
@@ -44,12 +45,13 @@ const TICK_BUSY: Micros = Micros::from_millis(5);
 /// And this often otherwise, at most: the next busy moment is noticed no later.
 const TICK_IDLE: Micros = Micros::from_millis(50);
 
-/// The rate limiter of one worker. `C` is the cell that holds the breaker all workers share.
+/// The rate limiter of one worker. `C` is a cell of the data that all workers share.
 #[derive(Debug)]
 pub struct Engine<C> {
     config: Rc<Config>,
     breaker: Breaker<C>,
     breaker_seen: Option<State>,
+    census: Census<C>,
     local: LocalBuckets,
     waiters: HashMap<StreamId, Waiter>,
     /// Requests with parts that no call carries, in the order of their arrival.
@@ -75,11 +77,12 @@ enum Script {
 
 impl<C: SharedCell> Engine<C> {
     /// An engine with nothing in it.
-    pub fn new(config: Rc<Config>, breaker: Breaker<C>) -> Self {
+    pub fn new(config: Rc<Config>, breaker: Breaker<C>, census: Census<C>) -> Self {
         Self {
             config,
             breaker,
             breaker_seen: None,
+            census,
             local: LocalBuckets::new(LocalBuckets::CAPACITY),
             waiters: HashMap::new(),
             pending: Vec::new(),
@@ -95,6 +98,11 @@ impl<C: SharedCell> Engine<C> {
     /// What the shell has to do after an event, in this order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         self.effects.take()
+    }
+
+    /// Requests of this worker that wait.
+    pub fn waiting(&self) -> usize {
+        self.waiters.len()
     }
 
     /// How long until the next [`Engine::tick`] is due.
@@ -134,7 +142,6 @@ impl<C: SharedCell> Engine<C> {
             return Step::Done(self.verdict(ruling, grpc, Micros::ZERO));
         }
         self.waiters.insert(stream, waiter);
-        self.effects.add(Metric::Waiting, 1);
         self.pending.push(stream);
         if !self.woken {
             self.woken = true;
@@ -153,9 +160,7 @@ impl<C: SharedCell> Engine<C> {
     /// A stream is gone, answered or not. Its tokens stay spent: whether Redis took them is not
     /// known, and a client that hangs up must not earn a refund.
     pub fn stream_ended(&mut self, stream: StreamId) {
-        if self.waiters.remove(&stream).is_some() {
-            self.effects.add(Metric::Waiting, -1);
-        }
+        self.waiters.remove(&stream);
     }
 
     /// Time passed: ends what is overdue, follows the breaker, sends its probe when one is due.
@@ -166,6 +171,9 @@ impl<C: SharedCell> Engine<C> {
         // Should the host ever lose a wake, the requests after it must not be paced by the tick.
         self.woken = false;
         self.dispatch(now);
+        if let Some(total) = self.census.report(self.waiters.len(), now) {
+            self.effects.record(Metric::Waiting, total);
+        }
     }
 
     /// What the request asks of Redis; or, when it lacks a key that a rule demands, its end.
@@ -218,7 +226,6 @@ impl<C: SharedCell> Engine<C> {
         let waited = now.since(waiter.arrived);
         let ruling = self.rule_on(&waiter, now);
         let verdict = self.verdict(ruling, waiter.grpc, waited);
-        self.effects.add(Metric::Waiting, -1);
         self.effects.record(Metric::WaitUs, waited.0);
         self.effects.push(Effect::Finish(stream, verdict));
     }

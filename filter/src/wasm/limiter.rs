@@ -12,6 +12,7 @@ use proxy_wasm::types::{LogLevel, MetricType};
 use super::clock::Clock;
 use super::host::{self, SharedData};
 use crate::breaker::{self, Breaker, State};
+use crate::census::{self, Census};
 use crate::config::Config;
 use crate::engine::{Action, CallEnd, CallId, Effect, Engine, OutgoingCall, StreamId, Verdict};
 use crate::metrics::{Kind, Metric};
@@ -47,7 +48,7 @@ impl Limiter {
         let name = format!("velocitygate.turn.{:016x}", host::random());
         let queue = hostcalls::register_shared_queue(&name).ok()?;
         Some(Self {
-            engine: Engine::new(Rc::clone(&config), breaker(&config)),
+            engine: Engine::new(Rc::clone(&config), breaker(&config), census()),
             metrics: define_metrics(&config),
             config,
             clock: Clock::start(),
@@ -233,6 +234,11 @@ fn breaker(config: &Config) -> Breaker<SharedData> {
         key: breaker::shared_key(&config.redis.cluster),
     };
     Breaker::on(settings, cell, host::random())
+}
+
+fn census() -> Census<SharedData> {
+    let key = census::SHARED_KEY.into();
+    Census::new(SharedData { key }, host::random())
 }
 
 fn define_metrics(config: &Config) -> HashMap<Metric, u32> {

@@ -83,6 +83,11 @@ fn a_stream_that_ends_before_its_call_is_not_asked_about() {
     fixture.worker.delete(stream);
     fixture.worker.turn();
     assert!(fixture.worker.calls().is_empty());
+    let stream = fixture.wait("a");
+    fixture.worker.tick(fixture.root);
+    assert_eq!(fixture.metric("waiting"), 1);
+    fixture.worker.delete(stream);
+    fixture.worker.tick(fixture.root);
     assert_eq!(fixture.metric("waiting"), 0);
 }
 

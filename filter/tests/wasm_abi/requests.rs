@@ -29,6 +29,7 @@ fn requests_that_wait_go_out_in_one_call_at_the_next_turn() {
         assert_eq!(command[0], b"EVALSHA");
         assert_eq!(command[1], TOKEN_BUCKET.sha1.as_bytes());
     }
+    fixture.worker.tick(fixture.root);
     assert_eq!(fixture.metric("waiting"), 3);
 }
 

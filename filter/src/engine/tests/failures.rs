@@ -170,7 +170,7 @@ fn i7_no_request_reaches_redis_while_the_breaker_is_open() {
 
 #[test]
 fn requests_that_wait_when_another_worker_opens_the_breaker_are_not_sent() {
-    let cell = super::world::Cell::default();
+    let cell = crate::testing::Cell::default();
     let config = per_key(r#""on_failure": "allow""#);
     let mut one = World::worker_of(&config, cell.clone());
     let mut other = World::worker_of(&config, cell);

@@ -29,7 +29,7 @@ fn requests_of_one_turn_share_one_command_and_pass_in_the_order_they_came() {
             (5, Denied)
         ]
     );
-    assert_eq!(world.count("waiting"), 0);
+    assert_eq!(world.engine.waiting(), 0);
     assert_eq!(world.count("requests_total.rule.rule.decision.allowed"), 3);
     assert_eq!(world.count("requests_total.rule.rule.decision.denied"), 2);
 }

@@ -1,11 +1,11 @@
 //! A worker, a network that loses what it is told to lose, and a Redis that is a map.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::breaker::{self, Breaker, SharedCell, State};
+use crate::breaker::{self, Breaker, State};
 use crate::bridge::{Downstream, REPLIES_HEADER, Session};
+use crate::census::Census;
 use crate::config::Config;
 use crate::decision::Decision;
 use crate::engine::{Action, CallEnd, Effect, Engine, OutgoingCall, Step, StreamId, Verdict};
@@ -13,29 +13,8 @@ use crate::limit::{TOKEN_BUCKET, Tat, TokenBucket, charge_all};
 use crate::matching::Request;
 use crate::metrics::Metric;
 use crate::resp::{self, Reply, encode};
+use crate::testing::Cell;
 use crate::units::{Instant, Micros};
-
-/// Shared data of a process: bytes and the number of their version.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Cell(Rc<RefCell<Versioned>>);
-
-type Versioned = Option<(Vec<u8>, u32)>;
-
-impl SharedCell for Cell {
-    fn load(&mut self) -> Option<(Vec<u8>, u32)> {
-        self.0.borrow().clone()
-    }
-
-    fn store(&mut self, bytes: &[u8], cas: u32) -> bool {
-        let mut held = self.0.borrow_mut();
-        let version = held.as_ref().map_or(0, |(_, version)| *version);
-        if version != 0 && cas != 0 && cas != version {
-            return false;
-        }
-        *held = Some((bytes.to_vec(), version + 1));
-        true
-    }
-}
 
 /// The script on a map. Counts the commands it is sent.
 #[derive(Debug, Default)]
@@ -153,6 +132,7 @@ impl World {
 
     pub(super) fn worker_of(config: &str, cell: Cell) -> Self {
         let config = Rc::new(Config::parse(config.as_bytes()).expect("a good configuration"));
+        let census = Census::new(Cell::default(), 7);
         let breaker = config.breaker.map_or(Breaker::Off, |settings| {
             let probe_timeout = Micros::from_millis(110);
             Breaker::on(
@@ -165,7 +145,7 @@ impl World {
             )
         });
         Self {
-            engine: Engine::new(config, breaker),
+            engine: Engine::new(config, breaker, census),
             redis: ModelRedis {
                 knows_script: true,
                 ..ModelRedis::default()
