@@ -1,0 +1,161 @@
+//! A store that lies (I9). Behind `redis_proxy` only the newest Envoy is tried, because lies kill
+//! the `redis_proxy` of older ones; behind `tcp_proxy` the bridge alone reads what the store says.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use velocitygate_chaos::observe::ProcessSample;
+use velocitygate_chaos::stack::{EnvoyVersion, Spec, Store, Wiring};
+
+use super::bed::{Bed, TIMEOUT, outlast};
+use super::eventually;
+use super::liar::{Liar, Manner};
+use super::lie::{Act, LIES, Lie};
+
+/// Requests at once, so that a call asks for several counters.
+const CROWD: usize = 8;
+
+/// Requests one after another before a lie that does not open the breaker is believed not to.
+const PATIENCE: usize = 8;
+
+/// More memory than Envoy may take on for all lies together. The endless ones alone write
+/// several times as much.
+const GROWTH: u64 = 128 << 20;
+
+async fn bed(liar: &Liar, envoy: EnvoyVersion, wiring: Wiring) -> Bed {
+    let store = Store::At(liar.address());
+    let change = |spec: &mut Spec| {
+        (spec.envoy, spec.wiring, spec.store) = (envoy, wiring, store);
+        spec.tweak = Some(Arc::new(|tree| outlast(tree, TIMEOUT)));
+    };
+    Bed::start(change).await
+}
+
+/// Sends requests until the breaker opens, or for some time when it should not. Every one ends by
+/// the rule's policy. How many there were.
+async fn endure(bed: &Bed, lie: &Lie, wiring: Wiring) -> u64 {
+    let opened = async || {
+        bed.sample()
+            .await
+            .transitions
+            .get("open")
+            .copied()
+            .unwrap_or(0)
+    };
+    let before = opened().await;
+    let mut crowd = JoinSet::new();
+    for index in 0..CROWD {
+        crowd.spawn(bed.request(&format!("{} {index}", lie.name)));
+    }
+    let mut answers = Vec::new();
+    for answer in crowd.join_all().await {
+        answers.push(answer.unwrap());
+    }
+    // Behind redis_proxy a surplus is invisible, so the breaker has nothing to open for.
+    let invisible = lie.begins_properly && wiring == Wiring::RedisProxy;
+    if lie.opens && !invisible {
+        eventually(&format!("the breaker opens for {}", lie.name), async || {
+            answers.push(bed.get(lie.name).await);
+            opened().await > before
+        })
+        .await;
+    } else {
+        for index in 0..PATIENCE {
+            answers.push(bed.get(&format!("{} again {index}", lie.name)).await);
+        }
+        assert!(invisible || opened().await == before, "{}", lie.name);
+    }
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{}", lie.name);
+        let silent = invisible || answer.limit_headers.is_empty();
+        assert!(silent, "{}: {answer:?}", lie.name);
+    }
+    answers.len() as u64
+}
+
+async fn i9_against(envoy: EnvoyVersion, wiring: Wiring) {
+    let liar = Liar::start().await;
+    let bed = bed(&liar, envoy, wiring).await;
+    let honest = Manner::Honest(bed.stack.redis().address());
+    liar.turn(honest);
+    heal(&bed, "at first").await;
+    let (vitals, memory) = (bed.vitals().await, rss(&bed));
+    for lie in LIES {
+        let (degraded, hits) = (
+            bed.decisions("degraded_allow").await,
+            bed.stack.upstream().hits(),
+        );
+        liar.turn(Manner::Lying(lie.act));
+        let sent = endure(&bed, lie, wiring).await;
+        assert_eq!(bed.stack.upstream().hits() - hits, sent, "{}", lie.name);
+        if !lie.begins_properly {
+            let policy = bed.decisions("degraded_allow").await - degraded;
+            assert_eq!(policy, sent, "{}", lie.name);
+        }
+        assert_eq!(bed.vitals().await, vitals, "{}", lie.name);
+        bed.assert_no_trap();
+        liar.turn(honest);
+        heal(&bed, lie.name).await;
+    }
+    assert!(liar.asked() > LIES.len() as u64);
+    let grown = rss(&bed).saturating_sub(memory);
+    assert!(grown < GROWTH, "Envoy grew by {grown} bytes");
+    assert_eq!(bed.sample().await.waiting, 0);
+}
+
+/// Waits until the store is believed again; then it counts.
+async fn heal(bed: &Bed, after: &str) {
+    let mut tries = 0;
+    eventually(
+        &format!("the limiter counts again after {after}"),
+        async || {
+            tries += 1;
+            bed.get(&format!("heal {after} {tries}"))
+                .await
+                .remaining
+                .is_some()
+        },
+    )
+    .await;
+    bed.assert_counts_exactly(&format!("healed {after}")).await;
+}
+
+fn rss(bed: &Bed) -> u64 {
+    ProcessSample::take(bed.envoy().pid()).unwrap().rss_bytes
+}
+
+#[tokio::test]
+async fn i9_no_lie_of_a_store_breaks_the_newest_envoy_behind_redis_proxy() {
+    i9_against(EnvoyVersion::Newest, Wiring::RedisProxy).await;
+}
+
+#[tokio::test]
+async fn i9_no_lie_of_a_store_breaks_the_newest_envoy_behind_tcp_proxy() {
+    i9_against(EnvoyVersion::Newest, Wiring::TcpProxy).await;
+}
+
+#[tokio::test]
+async fn i9_no_lie_of_a_store_breaks_the_oldest_envoy_behind_tcp_proxy() {
+    i9_against(EnvoyVersion::Oldest, Wiring::TcpProxy).await;
+}
+
+/// The late reply is a refusal, so whoever is credited with it shows.
+#[tokio::test]
+async fn a_reply_after_the_timeout_is_never_credited_to_a_later_request() {
+    let act = Act::Late(
+        TIMEOUT * 3 / 2,
+        b"*4\r\n:0\r\n:0\r\n:9000000\r\n:9000000\r\n",
+    );
+    for wiring in [Wiring::RedisProxy, Wiring::TcpProxy] {
+        let liar = Liar::start().await;
+        let bed = bed(&liar, EnvoyVersion::Newest, wiring).await;
+        liar.turn(Manner::Lying(act));
+        let late = bed.get("late").await;
+        assert_eq!((late.status, late.limit_headers), (200, Vec::new()));
+        // Its refusal is on the way while these are asked.
+        for index in 0..4 {
+            let answer = bed.get(&format!("later {index}")).await;
+            assert_eq!(answer.status, 200, "{wiring:?}");
+        }
+    }
+}
