@@ -1,12 +1,12 @@
 //! The parts of the hostile tests, and the tests themselves by who is hostile.
 
 mod bed;
-//mod clients;
+mod clients;
 mod liar;
 mod lie;
 //mod reload;
 mod store;
-//mod trap;
+mod trap;
 
 use std::time::Duration;
 
