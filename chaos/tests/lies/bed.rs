@@ -114,7 +114,12 @@ impl Bed {
     /// What changes when a VM traps, is reloaded or is refused: the process, and Envoy's counters
     /// of VMs.
     pub(super) async fn vitals(&self) -> (u32, BTreeMap<String, u64>) {
-        (self.envoy().pid(), self.stats("^wasm\\.").await)
+        let counters = self.stats("^wasm\\.").await;
+        assert!(
+            counters.keys().any(|name| name.ends_with(".created")),
+            "{counters:?}"
+        );
+        (self.envoy().pid(), counters)
     }
 
     /// Envoy's log so far.

@@ -4,7 +4,7 @@ mod bed;
 mod clients;
 mod liar;
 mod lie;
-//mod reload;
+mod reload;
 mod store;
 mod trap;
 

@@ -4,12 +4,13 @@
 //! and so what becomes of the requests that wait there, is the real thing.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
-use velocitygate_chaos::stack::{EnvoyVersion, KEY_HEADER, MODULE, Spec, Wiring};
+use velocitygate_chaos::stack::{EnvoyVersion, MODULE, Spec, Wiring};
 use velocitygate_chaos::tools::repository;
 
-use super::bed::{Bed, plugin};
+use super::bed::{Answer, Bed, plugin};
 use super::eventually;
 
 /// Requests with at least so many headers trap; Envoy's own bound is 100.
@@ -41,15 +42,17 @@ fn trapping_module(dir: &Path) -> PathBuf {
     path
 }
 
-/// `FAIL_RELOAD` serves new requests; `stream_idle_timeout` ends those that waited in the dead VM,
-/// of which nobody else knows any more. Both as `envoy.yaml` has them.
-async fn the_others_end_and_new_ones_are_served(envoy: EnvoyVersion) {
+/// Requests under way.
+type Waiting = JoinSet<reqwest::Result<Answer>>;
+
+/// A stack whose VM trapped while [`WAITING`] requests waited in it, and those requests.
+async fn trapped(envoy: EnvoyVersion) -> (Bed, Waiting) {
     let dir = tempfile::tempdir().unwrap();
     let change = |spec: &mut Spec| {
         spec.envoy = envoy;
         spec.module = Some(trapping_module(dir.path()));
         // They wait for longer than Envoy lets a stream be idle: only that can end them.
-        spec.plugin = plugin(std::time::Duration::from_secs(10));
+        spec.plugin = plugin(Duration::from_secs(10));
         spec.wiring = Wiring::TcpProxy;
     };
     let bed = Bed::start(change).await;
@@ -63,21 +66,22 @@ async fn the_others_end_and_new_ones_are_served(envoy: EnvoyVersion) {
         bed.sample().await.waiting == WAITING as u64
     })
     .await;
-
     let mut fatal = reqwest::Client::new().get(bed.envoy().front_url());
     for index in 0..FATAL_HEADERS {
         fatal = fatal.header(format!("x-{index}"), "y");
     }
-    assert_eq!(
-        fatal
-            .header(KEY_HEADER, "fatal")
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        503
-    );
+    assert_eq!(fatal.send().await.unwrap().status(), 503);
+    let log = bed.log();
+    assert!(log.contains("RuntimeError"), "a trap is told in the log");
     bed.stack.redis().thaw().await.unwrap();
+    (bed, waiting)
+}
+
+/// `FAIL_RELOAD` serves new requests; `stream_idle_timeout` ends those that waited in the dead VM,
+/// of which nobody else knows any more. Both as `envoy.yaml` has them.
+async fn the_others_end_and_new_ones_are_served(envoy: EnvoyVersion) {
+    let (bed, waiting) = trapped(envoy).await;
+    let pid = bed.envoy().pid();
     // Envoy reloads a VM at most once a second; until then it answers 503.
     let mut tries = 0;
     eventually("a new VM counts", async || {
@@ -86,14 +90,9 @@ async fn the_others_end_and_new_ones_are_served(envoy: EnvoyVersion) {
     })
     .await;
     bed.assert_counts_exactly("after").await;
-    assert!(
-        bed.log().contains("RuntimeError"),
-        "the trap is told in the log"
-    );
     let reloads = "wasm.velocitygate.vm_reload_success";
     assert_eq!(bed.vitals().await.1.get(reloads), Some(&1));
 
-    let pid = bed.envoy().pid();
     for answer in waiting.join_all().await {
         let answer = answer.unwrap();
         assert!(answer.status >= 500, "{answer:?}");
