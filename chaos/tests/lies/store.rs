@@ -159,3 +159,24 @@ async fn a_reply_after_the_timeout_is_never_credited_to_a_later_request() {
         }
     }
 }
+
+/// A store that knows no script, not even one just sent to it. The text is sent once more for
+/// each call, not until the time is over: that would be a storm on a sick store.
+#[tokio::test]
+async fn a_store_that_forgets_every_script_is_not_stormed() {
+    let liar = Liar::start().await;
+    let bed = bed(&liar, EnvoyVersion::Newest, Wiring::RedisProxy).await;
+    liar.turn(Manner::Lying(Act::Say(
+        b"-NOSCRIPT No matching script.\r\n",
+    )));
+    let requests: u64 = 3;
+    for index in 0..requests {
+        let answer = bed.get(&format!("unscripted {index}")).await;
+        assert_eq!((answer.status, answer.limit_headers), (200, Vec::new()));
+    }
+    let asked = liar.asked();
+    assert!(
+        asked <= 3 * requests,
+        "{asked} commands for {requests} requests"
+    );
+}
