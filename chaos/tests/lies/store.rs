@@ -180,3 +180,61 @@ async fn a_store_that_forgets_every_script_is_not_stormed() {
         "{asked} commands for {requests} requests"
     );
 }
+
+/// Numbers that no honest script returns, though each alone could be right.
+#[tokio::test]
+async fn i9_replies_that_contradict_themselves_are_seen_through() {
+    let lies: [(&str, &'static [u8]); 4] = [
+        (
+            "a refusal with room for more",
+            b"*4\r\n:0\r\n:2\r\n:0\r\n:0\r\n",
+        ),
+        (
+            "more left than the bucket holds",
+            b"*4\r\n:1\r\n:1000\r\n:0\r\n:0\r\n",
+        ),
+        (
+            "a wait of 292000 years",
+            b"*4\r\n:0\r\n:0\r\n:9223372036854775807\r\n:9223372036854775807\r\n",
+        ),
+        (
+            "a reset after 292000 years",
+            b"*4\r\n:1\r\n:2\r\n:0\r\n:9223372036854775807\r\n",
+        ),
+    ];
+    let liar = Liar::start().await;
+    let bed = bed(&liar, EnvoyVersion::Newest, Wiring::TcpProxy).await;
+    let mut believed = Vec::new();
+    for (what, bytes) in lies {
+        liar.turn(Manner::Honest(bed.stack.redis().address()));
+        heal(&bed, what).await;
+        liar.turn(Manner::Lying(Act::Say(bytes)));
+        // The first may meet the connection of the honest store as it closes.
+        for index in 0..3 {
+            let answer = bed.get(&format!("{what} {index}")).await;
+            if answer.status != 200 || !answer.limit_headers.is_empty() {
+                believed.push((what, answer));
+            }
+        }
+    }
+    assert!(believed.is_empty(), "{believed:#?}");
+}
+
+/// However a store refuses, the refusal is counted by its rule (I10).
+#[tokio::test]
+async fn i10_every_request_is_counted_by_a_decision_whatever_the_store_says() {
+    let liar = Liar::start().await;
+    let bed = bed(&liar, EnvoyVersion::Newest, Wiring::TcpProxy).await;
+    liar.turn(Manner::Lying(Act::Say(b"*4\r\n:0\r\n:2\r\n:0\r\n:0\r\n")));
+    let requests: u64 = 5;
+    for index in 0..requests {
+        bed.get(&format!("refused with room {index}")).await;
+    }
+    let sample = bed.sample().await;
+    let counted: u64 = sample
+        .requests
+        .values()
+        .flat_map(|rule| rule.values())
+        .sum();
+    assert_eq!(counted, requests);
+}
