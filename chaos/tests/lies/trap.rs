@@ -111,3 +111,14 @@ async fn i8_requests_that_wait_in_a_vm_that_traps_end_and_new_ones_are_served() 
 async fn i8_requests_that_wait_in_a_vm_that_traps_end_on_the_oldest_envoy_too() {
     the_others_end_and_new_ones_are_served(EnvoyVersion::Oldest).await;
 }
+
+#[tokio::test]
+async fn nobody_is_counted_as_waiting_for_ever_after_a_trap() {
+    let (bed, waiting) = trapped(EnvoyVersion::Newest).await;
+    waiting.join_all().await;
+    eventually("nobody waits any more", async || {
+        bed.get("later").await;
+        bed.sample().await.waiting == 0
+    })
+    .await;
+}
