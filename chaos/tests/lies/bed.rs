@@ -1,6 +1,7 @@
 //! The test bed: a stack, a client, and what is looked at to know that nothing broke.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -8,7 +9,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use velocitygate_chaos::observe::EnvoySample;
-use velocitygate_chaos::stack::{Envoy, KEY_HEADER, Spec, Stack, envoy_config};
+use velocitygate_chaos::stack::{
+    Envoy, EnvoyVersion, KEY_HEADER, Spec, Stack, Store, Wiring, envoy_config,
+};
+
+use super::eventually;
+use super::liar::Liar;
 
 /// Stacks that run at once: each has an Envoy that compiles the module when it starts.
 static STACKS: Semaphore = Semaphore::const_new(2);
@@ -55,6 +61,16 @@ impl Bed {
         }
     }
 
+    /// Starts one whose store is `liar`.
+    pub(super) async fn asking(liar: &Liar, envoy: EnvoyVersion, wiring: Wiring) -> Self {
+        let store = Store::At(liar.address());
+        Self::start(|spec| {
+            (spec.envoy, spec.wiring, spec.store) = (envoy, wiring, store);
+            spec.tweak = Some(Arc::new(|tree| outlast(tree, TIMEOUT)));
+        })
+        .await
+    }
+
     pub(super) fn envoy(&self) -> &Envoy {
         &self.stack.envoys()[0]
     }
@@ -91,6 +107,16 @@ impl Bed {
         rule.and_then(|rule| rule.get(decision))
             .copied()
             .unwrap_or(0)
+    }
+
+    /// Decisions of all rules so far.
+    pub(super) async fn decided(&self) -> u64 {
+        let sample = self.sample().await;
+        sample
+            .requests
+            .values()
+            .flat_map(|rule| rule.values())
+            .sum()
     }
 
     /// Envoy's own counters whose names match, by name.
@@ -133,6 +159,21 @@ impl Bed {
         let log = self.log();
         let trap = log.lines().find(|line| line.contains("RuntimeError"));
         assert_eq!(trap, None);
+    }
+
+    /// Waits until the store is believed again; then it counts.
+    pub(super) async fn heal(&self, after: &str) {
+        let mut tries = 0;
+        eventually(
+            &format!("the limiter counts again after {after}"),
+            async || {
+                tries += 1;
+                let answer = self.get(&format!("heal {after} {tries}")).await;
+                answer.remaining.is_some()
+            },
+        )
+        .await;
+        self.assert_counts_exactly(&format!("healed {after}")).await;
     }
 
     /// Sends a request more than a key's bucket holds, and each is answered by an exact count.
@@ -179,7 +220,7 @@ pub(super) fn plugin(timeout: Duration) -> Value {
 }
 
 /// Makes `redis_proxy` wait longer than the filter does.
-pub(super) fn outlast(tree: &mut Value, timeout: Duration) {
+fn outlast(tree: &mut Value, timeout: Duration) {
     if let Ok(proxy) = envoy_config::redis_proxy(tree) {
         let longer = timeout + Duration::from_millis(50);
         proxy["settings"]["op_timeout"] = json!(format!("{}s", longer.as_secs_f64()));

@@ -1,6 +1,7 @@
 //! The parts of the hostile tests, and the tests themselves by who is hostile.
 
 mod bed;
+mod calls;
 mod clients;
 mod liar;
 mod lie;

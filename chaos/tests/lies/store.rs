@@ -1,13 +1,11 @@
 //! A store that lies (I9). Behind `redis_proxy` only the newest Envoy is tried, because lies kill
 //! the `redis_proxy` of older ones; behind `tcp_proxy` the bridge alone reads what the store says.
 
-use std::sync::Arc;
-
 use tokio::task::JoinSet;
 use velocitygate_chaos::observe::ProcessSample;
-use velocitygate_chaos::stack::{EnvoyVersion, Spec, Store, Wiring};
+use velocitygate_chaos::stack::{EnvoyVersion, Wiring};
 
-use super::bed::{Bed, TIMEOUT, outlast};
+use super::bed::Bed;
 use super::eventually;
 use super::liar::{Liar, Manner};
 use super::lie::{Act, LIES, Lie};
@@ -21,15 +19,6 @@ const PATIENCE: usize = 8;
 /// More memory than Envoy may take on for all lies together. The endless ones alone write
 /// several times as much.
 const GROWTH: u64 = 128 << 20;
-
-async fn bed(liar: &Liar, envoy: EnvoyVersion, wiring: Wiring) -> Bed {
-    let store = Store::At(liar.address());
-    let change = |spec: &mut Spec| {
-        (spec.envoy, spec.wiring, spec.store) = (envoy, wiring, store);
-        spec.tweak = Some(Arc::new(|tree| outlast(tree, TIMEOUT)));
-    };
-    Bed::start(change).await
-}
 
 /// Sends requests until the breaker opens, or for some time when it should not. Every one ends by
 /// the rule's policy. How many there were.
@@ -75,10 +64,10 @@ async fn endure(bed: &Bed, lie: &Lie, wiring: Wiring) -> u64 {
 
 async fn i9_against(envoy: EnvoyVersion, wiring: Wiring) {
     let liar = Liar::start().await;
-    let bed = bed(&liar, envoy, wiring).await;
+    let bed = Bed::asking(&liar, envoy, wiring).await;
     let honest = Manner::Honest(bed.stack.redis().address());
     liar.turn(honest);
-    heal(&bed, "at first").await;
+    bed.heal("at first").await;
     let (vitals, memory) = (bed.vitals().await, rss(&bed));
     for lie in LIES {
         let (degraded, hits) = (
@@ -95,29 +84,12 @@ async fn i9_against(envoy: EnvoyVersion, wiring: Wiring) {
         assert_eq!(bed.vitals().await, vitals, "{}", lie.name);
         bed.assert_no_trap();
         liar.turn(honest);
-        heal(&bed, lie.name).await;
+        bed.heal(lie.name).await;
     }
     assert!(liar.asked() > LIES.len() as u64);
     let grown = rss(&bed).saturating_sub(memory);
     assert!(grown < GROWTH, "Envoy grew by {grown} bytes");
     assert_eq!(bed.sample().await.waiting, 0);
-}
-
-/// Waits until the store is believed again; then it counts.
-async fn heal(bed: &Bed, after: &str) {
-    let mut tries = 0;
-    eventually(
-        &format!("the limiter counts again after {after}"),
-        async || {
-            tries += 1;
-            bed.get(&format!("heal {after} {tries}"))
-                .await
-                .remaining
-                .is_some()
-        },
-    )
-    .await;
-    bed.assert_counts_exactly(&format!("healed {after}")).await;
 }
 
 fn rss(bed: &Bed) -> u64 {
@@ -137,48 +109,6 @@ async fn i9_no_lie_of_a_store_breaks_the_newest_envoy_behind_tcp_proxy() {
 #[tokio::test]
 async fn i9_no_lie_of_a_store_breaks_the_oldest_envoy_behind_tcp_proxy() {
     i9_against(EnvoyVersion::Oldest, Wiring::TcpProxy).await;
-}
-
-/// The late reply is a refusal, so whoever is credited with it shows.
-#[tokio::test]
-async fn a_reply_after_the_timeout_is_never_credited_to_a_later_request() {
-    let act = Act::Late(
-        TIMEOUT * 3 / 2,
-        b"*4\r\n:0\r\n:0\r\n:9000000\r\n:9000000\r\n",
-    );
-    for wiring in [Wiring::RedisProxy, Wiring::TcpProxy] {
-        let liar = Liar::start().await;
-        let bed = bed(&liar, EnvoyVersion::Newest, wiring).await;
-        liar.turn(Manner::Lying(act));
-        let late = bed.get("late").await;
-        assert_eq!((late.status, late.limit_headers), (200, Vec::new()));
-        // Its refusal is on the way while these are asked.
-        for index in 0..4 {
-            let answer = bed.get(&format!("later {index}")).await;
-            assert_eq!(answer.status, 200, "{wiring:?}");
-        }
-    }
-}
-
-/// A store that knows no script, not even one just sent to it. The text is sent once more for
-/// each call, not until the time is over: that would be a storm on a sick store.
-#[tokio::test]
-async fn a_store_that_forgets_every_script_is_not_stormed() {
-    let liar = Liar::start().await;
-    let bed = bed(&liar, EnvoyVersion::Newest, Wiring::RedisProxy).await;
-    liar.turn(Manner::Lying(Act::Say(
-        b"-NOSCRIPT No matching script.\r\n",
-    )));
-    let requests: u64 = 3;
-    for index in 0..requests {
-        let answer = bed.get(&format!("unscripted {index}")).await;
-        assert_eq!((answer.status, answer.limit_headers), (200, Vec::new()));
-    }
-    let asked = liar.asked();
-    assert!(
-        asked <= 3 * requests,
-        "{asked} commands for {requests} requests"
-    );
 }
 
 /// Numbers that no honest script returns, though each alone could be right.
@@ -203,11 +133,11 @@ async fn i9_replies_that_contradict_themselves_are_seen_through() {
         ),
     ];
     let liar = Liar::start().await;
-    let bed = bed(&liar, EnvoyVersion::Newest, Wiring::TcpProxy).await;
+    let bed = Bed::asking(&liar, EnvoyVersion::Newest, Wiring::TcpProxy).await;
     let mut believed = Vec::new();
     for (what, bytes) in lies {
         liar.turn(Manner::Honest(bed.stack.redis().address()));
-        heal(&bed, what).await;
+        bed.heal(what).await;
         liar.turn(Manner::Lying(Act::Say(bytes)));
         // The first may meet the connection of the honest store as it closes.
         for index in 0..3 {
@@ -224,17 +154,11 @@ async fn i9_replies_that_contradict_themselves_are_seen_through() {
 #[tokio::test]
 async fn i10_every_request_is_counted_by_a_decision_whatever_the_store_says() {
     let liar = Liar::start().await;
-    let bed = bed(&liar, EnvoyVersion::Newest, Wiring::TcpProxy).await;
+    let bed = Bed::asking(&liar, EnvoyVersion::Newest, Wiring::TcpProxy).await;
     liar.turn(Manner::Lying(Act::Say(b"*4\r\n:0\r\n:2\r\n:0\r\n:0\r\n")));
     let requests: u64 = 5;
     for index in 0..requests {
         bed.get(&format!("refused with room {index}")).await;
     }
-    let sample = bed.sample().await;
-    let counted: u64 = sample
-        .requests
-        .values()
-        .flat_map(|rule| rule.values())
-        .sum();
-    assert_eq!(counted, requests);
+    assert_eq!(bed.decided().await, requests);
 }
