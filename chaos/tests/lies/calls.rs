@@ -73,3 +73,38 @@ async fn a_store_that_forgets_every_script_is_not_stormed() {
         "{asked} commands for {requests} requests"
     );
 }
+
+/// Nobody can tell whose reply it is when both fit. But each request gets one answer, is counted
+/// once, and nothing of it lasts.
+#[tokio::test]
+async fn i8_replies_swapped_between_requests_answer_each_once() {
+    for wiring in [Wiring::RedisProxy, Wiring::TcpProxy] {
+        let liar = Liar::start().await;
+        let bed = Bed::asking(&liar, EnvoyVersion::Newest, wiring).await;
+        let redis = bed.stack.redis().address();
+        liar.turn(Manner::Honest(redis));
+        bed.assert_counts_exactly("spent").await;
+        let (hits, before) = (bed.stack.upstream().hits(), bed.decided().await);
+        liar.turn(Manner::Swapping(redis));
+        let (mut sent, mut passed) = (0, 0);
+        for round in 0..4 {
+            let mut crowd = JoinSet::new();
+            for index in 0..CROWD {
+                let fresh = format!("fresh {round} {index}");
+                crowd.spawn(bed.request(if index % 2 == 0 { "spent" } else { &fresh }));
+            }
+            for answer in crowd.join_all().await {
+                let status = answer.unwrap().status;
+                assert!([200, 429].contains(&status), "{status}");
+                sent += 1;
+                passed += u64::from(status == 200);
+            }
+        }
+        assert_eq!(bed.stack.upstream().hits() - hits, passed);
+        assert_eq!(bed.decided().await - before, sent);
+        liar.turn(Manner::Honest(redis));
+        bed.heal("swapping").await;
+        assert_eq!(bed.sample().await.waiting, 0);
+        bed.assert_no_trap();
+    }
+}

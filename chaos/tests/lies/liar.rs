@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,6 +23,8 @@ pub(super) enum Manner {
     Honest(SocketAddr),
     /// Every command with this.
     Lying(Act),
+    /// As the Redis at this address does, but of every two replies the second comes first.
+    Swapping(SocketAddr),
 }
 
 /// A server on a loopback port. Dropping it ends it.
@@ -88,6 +90,7 @@ async fn serve(mut stream: TcpStream, mut manner: watch::Receiver<Manner>, asked
                 Ok(())
             }
             Manner::Lying(act) => lie(&mut stream, act, &asked).await,
+            Manner::Swapping(redis) => swap(&mut stream, redis).await,
         }
     };
     tokio::select! {
@@ -124,6 +127,35 @@ async fn lie(stream: &mut TcpStream, act: Act, asked: &AtomicU64) -> std::io::Re
         }
     }
     Ok(())
+}
+
+async fn swap(stream: &mut TcpStream, redis: SocketAddr) -> std::io::Result<()> {
+    let mut redis = BufReader::new(TcpStream::connect(redis).await?);
+    let mut input = Vec::new();
+    let mut held: Option<Vec<u8>> = None;
+    while stream.read_buf(&mut input).await? > 0 {
+        while let Some(end) = command_end(&input) {
+            let command: Vec<u8> = input.drain(..end).collect();
+            redis.write_all(&command).await?;
+            let reply = script_reply(&mut redis).await?;
+            match held.take() {
+                Some(earlier) => stream.write_all(&[reply, earlier].concat()).await?,
+                None => held = Some(reply),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One reply of a script: an error, or an array of numbers; either way a number of lines.
+async fn script_reply(redis: &mut BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
+    let mut reply = Vec::new();
+    redis.read_until(b'\n', &mut reply).await?;
+    let (items, _) = header(&reply, 0, b'*').unwrap_or_default();
+    for _ in 0..items {
+        redis.read_until(b'\n', &mut reply).await?;
+    }
+    Ok(reply)
 }
 
 /// Where the first command in `input` ends, when all of it is there: `*<n>`, then n times
