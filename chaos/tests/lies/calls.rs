@@ -48,6 +48,9 @@ async fn i8_clients_that_hang_up_while_the_store_is_silent_are_forgotten() {
     eventually("a request waits", async || bed.sample().await.waiting > 0).await;
     crowd.shutdown().await;
     eventually("nobody waits", async || bed.sample().await.waiting == 0).await;
+    // Their calls go on until they time out, before that of whoever asks after them.
+    let patient = bed.get("patient").await;
+    assert_eq!((patient.status, patient.remaining), (200, None));
     liar.turn(Manner::Honest(bed.stack.redis().address()));
     bed.heal("silence").await;
     bed.assert_no_trap();
