@@ -1,0 +1,167 @@
+//! `envoy --mode validate`: the cheapest way to try a configuration is the real configure step of
+//! the real module in the real Envoy. What it refuses it names, and exits with 1.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use velocitygate_chaos::stack::envoy_config::{self, Settings, http_filter};
+use velocitygate_chaos::stack::{MODULE, Ports, Wiring, ports};
+use velocitygate_chaos::tools::{Tools, repository};
+
+/// Where the filter's own tests keep good and bad configurations.
+const FILES: &str = "filter/tests/data/config";
+
+/// The shipped configuration, with this module.
+fn shipped() -> Value {
+    let port = || ports::free().unwrap();
+    let settings = Settings {
+        ports: Ports {
+            front: port(),
+            metrics: port(),
+            admin: port(),
+        },
+        store: port(),
+        upstream: port(),
+        module: Some(&repository().join(MODULE)),
+        plugin: &json!({}),
+        wiring: Wiring::RedisProxy,
+    };
+    envoy_config::adapt(&repository().join("envoy/envoy.yaml"), &settings).unwrap()
+}
+
+/// The shipped configuration with another plugin configuration, of any protobuf type.
+fn with_configuration(configuration: Value) -> Value {
+    let mut tree = shipped();
+    let filter = http_filter(&mut tree).unwrap();
+    filter["typed_config"]["config"]["configuration"] = configuration;
+    tree
+}
+
+fn string_value(text: &str) -> Value {
+    json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text })
+}
+
+/// Exit code, and everything Envoy said.
+fn validate(envoy: &Path, tree: &Value) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("envoy.json");
+    std::fs::write(&path, tree.to_string()).unwrap();
+    let output = Command::new(envoy)
+        .args(["--mode", "validate", "--config-path"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+fn newest() -> PathBuf {
+    Tools::find().unwrap().envoy().unwrap()
+}
+
+fn assert_valid(envoy: &Path, tree: &Value, what: &str) {
+    let (code, said) = validate(envoy, tree);
+    assert_eq!(code, Some(0), "{what}: {said}");
+}
+
+fn assert_refused(tree: &Value, line: &str) {
+    let (code, said) = validate(&newest(), tree);
+    assert_eq!(code, Some(1), "{line}: {said}");
+    assert!(said.contains(line), "expected {line} in {said}");
+}
+
+#[test]
+fn the_shipped_configuration_is_valid_on_both_ends_of_envoy() {
+    let tools = Tools::find().unwrap();
+    for envoy in [tools.envoy().unwrap(), tools.envoy_oldest().unwrap()] {
+        assert_valid(&envoy, &shipped(), "the shipped configuration");
+    }
+}
+
+#[test]
+fn every_valid_plugin_configuration_is_accepted() {
+    let folder = repository().join(FILES).join("valid");
+    let files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(files.len() >= 3);
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let tree = with_configuration(string_value(&text));
+        assert_valid(&newest(), &tree, &path.display().to_string());
+    }
+}
+
+#[test]
+fn every_problem_of_a_refused_plugin_configuration_is_in_one_line() {
+    for mistake in [
+        "many_at_once",
+        "per_fortnight",
+        "unknown_top_level",
+        "truncated",
+    ] {
+        let path = repository().join(FILES).join("invalid").join(mistake);
+        let text = std::fs::read_to_string(path.with_extension("json")).unwrap();
+        let problems = std::fs::read_to_string(path.with_extension("expected")).unwrap();
+        let line = format!("configuration refused: {}", problems.trim_end());
+        assert_refused(&with_configuration(string_value(&text)), &line);
+    }
+}
+
+#[test]
+fn an_empty_or_absent_plugin_configuration_is_refused() {
+    let line = "configuration refused: configuration: expected JSON in a \
+                google.protobuf.StringValue, found nothing";
+    assert_refused(&with_configuration(string_value("")), line);
+    assert_refused(&with_configuration(Value::Null), line);
+}
+
+#[test]
+fn a_protobuf_struct_is_refused_by_its_name() {
+    let configuration = json!({
+        "@type": "type.googleapis.com/google.protobuf.Struct",
+        "value": { "rules": [] },
+    });
+    assert_refused(
+        &with_configuration(configuration),
+        "a google.protobuf.Struct is not supported yet",
+    );
+}
+
+#[test]
+fn a_root_id_that_means_nothing_is_refused_with_those_that_do() {
+    for root_id in ["velocity_gate", ""] {
+        let mut tree = shipped();
+        http_filter(&mut tree).unwrap()["typed_config"]["config"]["root_id"] = json!(root_id);
+        assert_refused(
+            &tree,
+            &format!(
+                "root_id: expected \"velocitygate\" (HTTP filter) or \"velocitygate_redis\" \
+                 (network filter in front of Redis), found {root_id:?}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn i9_no_configuration_makes_the_module_trap() {
+    let deep = "[".repeat(100_000);
+    let configurations = [
+        string_value(&deep),
+        string_value("{\"rules\":[{\"name\":\"\\ud800\"}]}"),
+        string_value("\u{0}\u{1}\u{2}"),
+        string_value("{\"rules\": 1e999}"),
+        json!({ "@type": "type.googleapis.com/google.protobuf.BytesValue", "value": "/////w==" }),
+    ];
+    for configuration in configurations {
+        let (code, said) = validate(&newest(), &with_configuration(configuration));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("configuration refused: "), "{said}");
+        assert!(!said.contains("RuntimeError"), "{said}");
+    }
+}
