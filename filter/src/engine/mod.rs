@@ -171,7 +171,16 @@ impl<C: SharedCell> Engine<C> {
         // Should the host ever lose a wake, the requests after it must not be paced by the tick.
         self.woken = false;
         self.dispatch(now);
-        if let Some(total) = self.census.report(self.waiters.len(), now) {
+        self.report_waiting(self.waiters.len(), now);
+    }
+
+    /// The engine is about to go, as after a new configuration: nobody waits here any more.
+    pub fn retire(&mut self, now: Instant) {
+        self.report_waiting(0, now);
+    }
+
+    fn report_waiting(&mut self, waiting: usize, now: Instant) {
+        if let Some(total) = self.census.report(waiting, now) {
             self.effects.record(Metric::Waiting, total);
         }
     }

@@ -190,6 +190,18 @@ impl Limiter {
     }
 }
 
+/// The host deletes a root when its configuration was replaced and its last stream is gone.
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        // One that never ticked never served anybody, and publishes nothing.
+        if self.tick_period.is_some() {
+            let now = self.now();
+            self.engine.retire(now);
+            carry_out(self);
+        }
+    }
+}
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
