@@ -1,0 +1,314 @@
+//! Everybody counts alike: clients, the upstream, the filter, Envoy, Redis and the access log.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use common::{PATIENT, Running, Seen, client, eventually, rule, with};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use velocitygate_chaos::fault::{Fault, Stream, Toxic, heal_all};
+use velocitygate_chaos::observe::EnvoySample;
+use velocitygate_chaos::stack::{KEY_HEADER, REDIS_PROXY};
+
+/// A rule for each failure policy, named like it, each with this limit.
+fn policies(requests: u64) -> [Value; 3] {
+    ["allow", "deny", "local"].map(|name| with(rule(name, requests), json!({ "on_failure": name })))
+}
+
+/// The sum of some decisions over all rules.
+fn decided(sample: &EnvoySample, decisions: &[&str]) -> u64 {
+    let rules = sample.requests.values();
+    let counts = rules.flat_map(|rule| decisions.iter().map(|decision| rule[*decision]));
+    counts.sum()
+}
+
+/// Eight clients with a connection each send 40 requests to each kind of rule and to none; their
+/// answers by status.
+async fn mixed_load(running: &Running) -> BTreeMap<u16, u64> {
+    let mut load = JoinSet::new();
+    for number in 0..8 {
+        let (http, base) = (client(), running.envoys()[0].front_url());
+        load.spawn(async move {
+            let mut statuses: BTreeMap<u16, u64> = BTreeMap::new();
+            for turn in 0..160 {
+                let path = ["/allow/", "/deny/", "/local/", "/free/"][turn % 4];
+                let request = http.get(format!("{base}{path}"));
+                let request = request.header(KEY_HEADER, format!("client-{number}"));
+                *statuses.entry(Seen::of(request).await.status).or_default() += 1;
+            }
+            statuses
+        });
+    }
+    let mut all = BTreeMap::new();
+    for statuses in load.join_all().await {
+        for (status, count) in statuses {
+            *all.entry(status).or_default() += count;
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn i10_clients_upstream_filter_and_envoy_count_the_same_through_a_fault() {
+    let running = Running::start(PATIENT, json!(policies(60)), |spec| {
+        spec.workers = 2;
+        spec.plugin["breaker"] = json!({ "slow_call": "5s" });
+    })
+    .await;
+    let mut seen: BTreeMap<u16, u64> = BTreeMap::new();
+    for fault in [None, Some(Fault::ProxyDown), None] {
+        // The fault comes while requests are under way, and goes while others are.
+        let disturb = async {
+            if let Some(fault) = fault {
+                let hits = running.upstream().hits();
+                let grown = async || running.upstream().hits() > hits + 100;
+                eventually("the load runs", grown).await;
+                let applied = fault.apply(&running).await.unwrap();
+                eventually("requests are refused for it", async || {
+                    decided(&running.sample().await, &["degraded_deny"]) > 40
+                })
+                .await;
+                applied.heal(&running).await.unwrap();
+            }
+        };
+        let (statuses, ()) = tokio::join!(mixed_load(&running), disturb);
+        for (status, count) in statuses {
+            *seen.entry(status).or_default() += count;
+        }
+    }
+
+    assert_eq!(seen.values().sum::<u64>(), 3 * 8 * 160);
+    assert_eq!(seen.keys().collect::<Vec<_>>(), [&200, &429, &503]);
+    assert_eq!(running.upstream().hits(), seen[&200]);
+    eventually("the filter and Envoy counted every answer", async || {
+        let sample = running.sample().await;
+        let free = 3 * 8 * 40;
+        let passed = decided(
+            &sample,
+            &["allowed", "degraded_allow", "degraded_local_allow"],
+        );
+        let refused = decided(&sample, &["denied", "degraded_local_deny"]);
+        let unavailable = decided(&sample, &["degraded_deny"]);
+        let filter = [passed + free, refused, unavailable];
+        let envoy = ["2", "4", "5"].map(|class| sample.answers[class]);
+        let clients = [200, 429, 503].map(|status| seen[&status]);
+        filter == clients && envoy == clients && sample.upstream_requests == seen[&200]
+    })
+    .await;
+    let sample = running.sample().await;
+    assert_eq!((sample.waiting, sample.vm_reloads), (0, 0));
+    assert_eq!(decided(&sample, &["shadow_denied"]), 0);
+}
+
+/// Microseconds that one token of `rule(…, 1_000)` is worth: 366 days / 1000.
+const TOKEN_US: f64 = 366.0 * 86_400.0 * 1_000.0;
+
+/// Tokens gone from the bucket of a client: how far its theoretical arrival time lies ahead.
+async fn tokens_gone(running: &Running, key: &str) -> u64 {
+    let mut get = redis::cmd("GET");
+    get.arg(format!("vg:{{count:{key}}}:tb"));
+    let stored: String = running.redis().ask(get).await.unwrap();
+    let arrival: f64 = stored.split(':').next().unwrap().parse().unwrap();
+    // The same machine's clock; a token takes nine hours, so the rounding is beyond doubt.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    ((arrival - now.as_secs_f64() * 1e6) / TOKEN_US).round() as u64
+}
+
+#[tokio::test]
+async fn i2_tokens_gone_lie_between_the_admitted_and_these_with_the_unknown() {
+    let running = Running::start(300, json!([rule("count", 1_000)]), |_| ()).await;
+    let mut known: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut unknown: BTreeMap<&str, u64> = BTreeMap::new();
+    for lost in [false, true, false] {
+        if lost {
+            let toxic = Toxic::Timeout { timeout: 0 };
+            let toxiproxy = running.toxiproxy();
+            toxiproxy
+                .add(REDIS_PROXY, toxic, Stream::Downstream)
+                .await
+                .unwrap();
+        }
+        for key in ["alice", "bob"] {
+            for _ in 0..if lost { 5 } else { 40 } {
+                let seen = Seen::of(running.get("/count/", key)).await;
+                assert_eq!(seen.status, 200);
+                let counts = if seen.has_limits() {
+                    &mut known
+                } else {
+                    &mut unknown
+                };
+                *counts.entry(key).or_default() += 1;
+            }
+        }
+        heal_all(&running).await.unwrap();
+    }
+    for key in ["alice", "bob"] {
+        let gone = tokens_gone(&running, key).await;
+        let (known, unknown) = (known[key], unknown[key]);
+        assert!(
+            known >= 40 && unknown >= 5,
+            "{known} known, {unknown} unknown"
+        );
+        assert!(gone >= known, "{key}: {gone} gone, {known} admitted");
+        assert!(
+            gone <= known + unknown,
+            "{key}: {gone} gone, {known} and {unknown} admitted"
+        );
+    }
+    eventually("the filter knows which counts are unknown", async || {
+        let sample = running.sample().await;
+        decided(&sample, &["allowed"]) == known.values().sum::<u64>()
+            && decided(&sample, &["degraded_allow"]) == unknown.values().sum::<u64>()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_access_log_tells_decision_rule_and_wait_of_every_request() {
+    let [allow, deny, local] = policies(2);
+    let shadow = with(rule("shadow", 1), json!({ "shadow": true }));
+    let mut dir = None;
+    let running = Running::start(PATIENT, json!([allow, deny, local, shadow]), |spec| {
+        dir = Some(spec.dir.clone());
+    })
+    .await;
+    let ask = async |path: &str, times: usize| {
+        for _ in 0..times {
+            Seen::of(running.get(path, "a")).await;
+        }
+    };
+    ask("/allow/", 3).await;
+    ask("/shadow/", 2).await;
+    ask("/free/", 1).await;
+    running.redis().kill().await.unwrap();
+    ask("/allow/", 1).await;
+    ask("/deny/", 1).await;
+    ask("/local/", 2).await;
+    // Envoy writes what it still holds of the log when it ends.
+    running.stack.stop().await.unwrap();
+    let log = std::fs::read_to_string(dir.unwrap().join("envoy-0.access.log")).unwrap();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let told: Vec<(&str, &str, u64)> = lines
+        .iter()
+        .map(|line| {
+            let text = |name: &str| line[name].as_str().unwrap_or("none");
+            (
+                text("decision"),
+                text("rule"),
+                line["status"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("allowed", "allow", 200),
+        ("allowed", "allow", 200),
+        ("denied", "allow", 429),
+        ("allowed", "shadow", 200),
+        ("shadow_denied", "shadow", 200),
+        ("none", "none", 200),
+        ("degraded_allow", "allow", 200),
+        ("degraded_deny", "deny", 503),
+        ("degraded_local_allow", "local", 200),
+        ("degraded_local_deny", "local", 429),
+    ];
+    assert_eq!(told, expected);
+    for line in &lines {
+        let wait = line["wait_us"]
+            .as_str()
+            .map(|text| text.parse::<u64>().unwrap());
+        let waited = wait.is_some_and(|wait| wait > 0 && wait <= PATIENT * 1_000);
+        // Every request that a rule matched went to Redis, which takes time.
+        assert_eq!(waited, line["rule"] != Value::Null, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn every_metric_of_the_contract_is_there_with_its_labels_and_no_prefix() {
+    let running = Running::start(PATIENT, json!([rule("one", 1), rule("two", 1)]), |spec| {
+        spec.plugin["breaker"] = json!({});
+    })
+    .await;
+    assert_eq!(Seen::of(running.get("/one/", "a")).await.status, 200);
+    let mut expected = Vec::new();
+    let mut labelled = |name: &str, label: &str, values: &[&str]| {
+        for value in values {
+            expected.push(format!("{name}{{{label}=\"{value}\"}}"));
+        }
+    };
+    labelled(
+        "velocitygate_redis_calls_total",
+        "result",
+        &["ok", "timeout", "unreachable", "malformed", "error"],
+    );
+    labelled(
+        "velocitygate_redis_errors_total",
+        "class",
+        &[
+            "oom",
+            "readonly",
+            "loading",
+            "busy",
+            "auth",
+            "cluster",
+            "noscript",
+            "wrongtype",
+            "other",
+        ],
+    );
+    let states = ["closed", "open", "half_open"];
+    labelled("velocitygate_breaker_state", "state", &states);
+    labelled("velocitygate_breaker_transitions_total", "to", &states);
+    for rule in ["one", "two"] {
+        for decision in [
+            "allowed",
+            "denied",
+            "shadow_denied",
+            "degraded_allow",
+            "degraded_deny",
+            "degraded_local_allow",
+            "degraded_local_deny",
+        ] {
+            let labels = format!("rule=\"{rule}\",decision=\"{decision}\"");
+            expected.push(format!("velocitygate_requests_total{{{labels}}}"));
+        }
+    }
+    for name in ["wait_us", "redis_call_us", "batch_size"] {
+        for part in ["sum", "count"] {
+            expected.push(format!("velocitygate_{name}_{part}{{}}"));
+        }
+        expected.push(format!("velocitygate_{name}_bucket{{le=\"+Inf\"}}"));
+    }
+    for name in ["waiting", "evictions_total"] {
+        expected.push(format!("velocitygate_{name}{{}}"));
+    }
+    let url = running.envoys()[0].metrics_url() + "/stats/prometheus";
+    let scrape = async || Seen::of(running.http.get(&url)).await;
+    // Envoy shows a histogram once it has merged what its workers recorded.
+    eventually("the histograms are shown", async || {
+        scrape().await.body.contains("velocitygate_wait_us_count")
+    })
+    .await;
+    let page = scrape().await;
+    assert!(page.header("content-type").starts_with("text/plain"));
+    let text = page.body;
+    let series: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(series, _)| series)
+        .collect();
+    let missing: Vec<&String> = expected
+        .iter()
+        .filter(|name| !series.contains(&name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    let astray: Vec<&&str> = series
+        .iter()
+        .filter(|series| series.contains("wasmcustom") || series.starts_with("envoy_velocitygate"))
+        .collect();
+    assert!(astray.is_empty(), "{astray:?}");
+}
