@@ -160,7 +160,7 @@ async fn ask_and_wait(front: SocketAddr) -> TcpStream {
 #[tokio::test]
 async fn clients_that_hang_up_while_they_wait_leave_nothing_behind() {
     const CLIENTS: u64 = 50;
-    let running = Running::start(10_000, json!([rule("allow", 4)]), |_| ()).await;
+    let running = Running::start(10_000, json!([rule("allow", 4)]), |spec| spec.workers = 2).await;
     assert_limit_of_four_holds(&running, "/allow/", "alice").await;
     let fault = Fault::RedisFreeze.apply(&running).await.unwrap();
     let front = running.envoys()[0].ports().front;
