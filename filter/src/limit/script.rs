@@ -15,7 +15,7 @@ pub struct Script {
 /// The token bucket; its header tells KEYS, ARGV and the reply.
 pub const TOKEN_BUCKET: Script = Script {
     body: include_str!("lua/token_bucket.lua"),
-    sha1: "1e9d616fe8a1869c61e0981cfc751c5e4cbfcf48",
+    sha1: "a12e2cdd065bca91ec90284c502566d29fcf660a",
 };
 
 /// What a script call asks: may `count` equal requests pass all of these buckets?

@@ -28,23 +28,54 @@ pub struct TokenBucket {
 pub struct Tat {
     us: u64,
     fraction: u64,
+    requests: u64,
+    /// Microseconds that it can at most lie ahead: what an empty bucket needs to fill.
+    full: u64,
 }
 
-/// What is taken of one bucket at one instant, in ticks; never more than the whole bucket.
+/// What is taken of one bucket at one instant, in ticks. It can be more than the whole when the
+/// limit was lowered: the surplus has to be paid off first.
 struct Level {
     bucket: TokenBucket,
     taken: u128,
+    /// How far ahead of now the time that is kept may lie, in microseconds.
+    ceiling: u64,
+    /// The time lay further ahead than it was ever written: the clock was set back. The cut is
+    /// kept even when nothing is charged, or every later call would cut anew and never refill.
+    cut: bool,
 }
 
 impl Level {
     fn at(now_us: u64, bucket: TokenBucket, tat: Tat) -> Self {
-        let ahead = u128::from(tat.us)
-            .saturating_mul(bucket.requests.into())
-            .saturating_add(tat.fraction.into())
-            .saturating_sub(u128::from(now_us).saturating_mul(bucket.requests.into()));
-        let mut level = Self { bucket, taken: 0 };
-        level.taken = ahead.min(level.ticks(bucket.burst));
+        let requests = u128::from(bucket.requests);
+        let (us, fraction) = tat.counted_in(bucket.requests);
+        let cut = us.saturating_sub(now_us) > tat.full;
+        let taken = if cut {
+            u128::from(tat.full).saturating_mul(requests)
+        } else {
+            let until = u128::from(us)
+                .saturating_mul(requests)
+                .saturating_add(fraction.into());
+            until.saturating_sub(u128::from(now_us).saturating_mul(requests))
+        };
+        let mut level = Self {
+            bucket,
+            taken,
+            ceiling: 0,
+            cut,
+        };
+        level.ceiling = level.full_us().max(tat.full);
         level
+    }
+
+    /// Takes tokens that there is room for.
+    fn charge(&mut self, tokens: u64) {
+        self.taken = self.taken.saturating_add(self.ticks(tokens));
+        self.ceiling = self.full_us();
+    }
+
+    fn full_us(&self) -> u64 {
+        self.micros_rounded_up(self.ticks(self.bucket.burst)).0
     }
 
     fn ticks(&self, tokens: u64) -> u128 {
@@ -73,24 +104,25 @@ impl Level {
     fn standing(&self, cost: u64) -> Standing {
         Standing {
             remaining: self.lots(1, self.bucket.burst),
-            retry: self.micros_rounded_up(self.ticks(cost).saturating_sub(self.room())),
+            retry: self.micros_rounded_up(
+                self.ticks(cost)
+                    .saturating_add(self.taken)
+                    .saturating_sub(self.ticks(self.bucket.burst)),
+            ),
             reset: self.micros_rounded_up(self.taken),
         }
     }
 
     fn tat(&self, now_us: u64) -> Tat {
         let requests = u128::from(self.bucket.requests);
-        let us = self
-            .taken
-            .checked_div(requests)
-            .and_then(|us| u64::try_from(us).ok());
-        let fraction = self
-            .taken
-            .checked_rem(requests)
-            .and_then(|f| u64::try_from(f).ok());
+        let us = self.taken.checked_div(requests);
+        let fraction = self.taken.checked_rem(requests);
+        let whole = |n: Option<u128>| n.and_then(|n| u64::try_from(n).ok());
         Tat {
-            us: now_us.saturating_add(us.unwrap_or(u64::MAX)),
-            fraction: fraction.unwrap_or(0),
+            us: now_us.saturating_add(whole(us).unwrap_or(u64::MAX)),
+            fraction: whole(fraction).unwrap_or(0),
+            requests: self.bucket.requests,
+            full: self.ceiling,
         }
     }
 }
@@ -115,7 +147,9 @@ pub fn charge_all(buckets: &mut [(TokenBucket, &mut Tat, u64)], count: u64, now_
     for (level, (_, tat, cost)) in levels.iter_mut().zip(buckets.iter_mut()) {
         let tokens = admitted.saturating_mul(*cost);
         if tokens > 0 {
-            level.taken = level.taken.saturating_add(level.ticks(tokens));
+            level.charge(tokens);
+        }
+        if tokens > 0 || level.cut {
             **tat = level.tat(now_us);
         }
         rules.push(level.standing(*cost));
@@ -124,11 +158,24 @@ pub fn charge_all(buckets: &mut [(TokenBucket, &mut Tat, u64)], count: u64, now_
 }
 
 impl Tat {
-    /// How the script stores it: `us`, or `us:fraction:requests` when the fraction is not zero.
-    pub fn stored(self, requests: u64) -> String {
-        match self.fraction {
-            0 => self.us.to_string(),
-            fraction => format!("{}:{fraction}:{requests}", self.us),
+    /// How the script stores it.
+    pub fn stored(self) -> String {
+        let Self {
+            us,
+            fraction,
+            requests,
+            full,
+        } = self;
+        format!("{us}:{fraction}:{requests}:{full}")
+    }
+
+    /// Microseconds and the fraction in 1 / `requests`, rounded up where it was counted in other
+    /// fractions.
+    const fn counted_in(self, requests: u64) -> (u64, u64) {
+        if self.fraction == 0 || self.requests == requests {
+            (self.us, self.fraction)
+        } else {
+            (self.us.saturating_add(1), 0)
         }
     }
 
@@ -197,6 +244,64 @@ mod tests {
             reply.rules.first().map(|standing| standing.retry),
             Some(Micros(600_000))
         );
+        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 600_000).admitted, 1);
+    }
+
+    #[test]
+    fn a_limit_that_was_lowered_waits_until_the_surplus_is_paid_off_and_says_so() {
+        let wide = TokenBucket {
+            burst: 1_000,
+            ..PER_MINUTE
+        };
+        let mut tat = Tat::default();
+        charge(wide, &mut tat, 1_000, 1, 1_000);
+        let refused = charge(PER_MINUTE, &mut tat, 1, 1, 1_000);
+        let wait = refused.rules[0].retry.0;
+        assert_eq!((refused.admitted, wait), (0, 994 * 600_000));
+        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 999 + wait).admitted, 0);
+        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 1_000 + wait).admitted, 1);
+    }
+
+    /// While a lowered limit is rolled out, both are asked for one bucket. Saving what the narrow
+    /// one made of the wide one's time once gave the wide one its tokens back, again and again.
+    #[test]
+    fn i1_two_limits_that_meet_in_one_bucket_admit_no_more_than_the_wider() {
+        let wide = TokenBucket {
+            requests: 1_000,
+            per: Micros::from_secs(3_600),
+            burst: 1_000,
+        };
+        let narrow = TokenBucket {
+            requests: 100,
+            burst: 10,
+            ..wide
+        };
+        let (mut tat, mut admitted) = (Tat::default(), 0);
+        for second in 0..60 {
+            let now = 1_000_000_000 + second * 1_000_000;
+            admitted += charge(wide, &mut tat, 1_000, 1, now).admitted;
+            admitted += charge(narrow, &mut tat, 1, 1, now).admitted;
+        }
+        assert!(admitted <= 1_000 + 1_000 / 60 + 1, "{admitted}");
+    }
+
+    #[test]
+    fn a_fraction_of_another_rate_is_rounded_up() {
+        let thirds = TokenBucket {
+            requests: 3_000_000,
+            per: Micros::from_secs(1),
+            burst: 1,
+        };
+        let mut tat = Tat::default();
+        charge(thirds, &mut tat, 1, 1, 1_000);
+        assert_eq!(tat.stored(), "1000:1000000:3000000:1");
+        let whole = TokenBucket {
+            requests: 1_000_000,
+            per: Micros::from_secs(1),
+            burst: 1,
+        };
+        assert_eq!(charge(whole, &mut tat, 1, 1, 1_000).admitted, 0);
+        assert_eq!(charge(whole, &mut tat, 1, 1, 1_001).admitted, 1);
     }
 
     proptest! {

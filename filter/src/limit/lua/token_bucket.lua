@@ -16,7 +16,8 @@
 --   remaining_i      whole tokens left in bucket i
 --   retry_us_i       microseconds until bucket i has room for one more request; 0: it has
 --   reset_us_i       microseconds until bucket i is full
--- Stored value       "<us>", or "<us>:<fraction>:<requests>" when the fraction is not zero
+-- Stored value       "<us>:<fraction>:<requests>:<full>": the TAT, and how many microseconds it can
+--                    at most lie ahead, which is the time that an empty bucket takes to fill
 -- Expiry             when the bucket is full again: a full bucket and an absent one are the same
 -- Commands           TIME, then GET and at most one SET a key
 --
@@ -24,8 +25,6 @@
 -- Lua numbers are doubles: every intermediate is a whole number below 2^53. `span` splits its
 -- product to stay there, and the longest span (a whole bucket) is at most 100 years by
 -- configuration, 3.2e15 us, on top of a clock of 1.8e15 us.
-
-local function format(n) return string.format('%.0f', n) end
 
 -- The time that n tokens are worth: whole microseconds, and a fraction in 1 / requests.
 local function span(rule, n)
@@ -43,7 +42,7 @@ local function lots(rule, cost, most)
     local us, fraction = span(rule, k * cost)
     return us < rule.room or (us == rule.room and fraction <= rule.room_fraction)
   end
-  local k = math.min(most, math.floor(rule.room / rule.per * rule.requests / cost))
+  local k = math.min(most, math.max(0, math.floor(rule.room / rule.per * rule.requests / cost)))
   while k > 0 and not fits(k) do k = k - 1 end
   while k < most and fits(k + 1) do k = k + 1 end
   return k
@@ -55,29 +54,37 @@ local function minus(us, fraction, other_us, other_fraction, requests)
   return us, fraction
 end
 
--- The stored time, rounded up where it was counted in other fractions. Anything else that a
--- stranger left there counts as a full bucket, so that a broken value heals itself.
-local function stored_time(text, requests)
-  local us, fraction, denominator = string.match(text or '', '^(%d+):(%d+):(%d+)$')
-  us = tonumber(us or string.match(text or '', '^%d+$'))
-  if not us or us >= 9007199254740992 then return 0, 0 end
-  if not fraction then return us, 0 end
-  if tonumber(denominator) == requests and tonumber(fraction) < requests then
-    return us, tonumber(fraction)
+local LARGEST = 9007199254740991
+
+-- The stored time, its fraction rounded up where it was counted in other parts, and how far ahead
+-- it may lie. Anything else that a stranger left there counts as a full bucket, so that a broken
+-- value heals itself.
+local function stored(text, requests)
+  local pattern = '^(%d+):(%d+):(%d+):(%d+)$'
+  local us, fraction, denominator, full = string.match(text or '', pattern)
+  us, fraction, full = tonumber(us), tonumber(fraction), tonumber(full)
+  if not us or us > LARGEST or full > LARGEST / 2 then return 0, 0, 0 end
+  if fraction > 0 and (tonumber(denominator) ~= requests or fraction >= requests) then
+    us, fraction = us + 1, 0
   end
-  return us + 1, 0
+  return us, fraction, full
 end
 
--- What of the bucket is taken at `now`, never more than all of it: a clock of Redis that was set
--- back, or a limit that was lowered, must not refuse for longer than an empty bucket does.
+-- What of the bucket is taken at `now`. It can be more than the whole when the limit was lowered:
+-- the surplus has to be paid off first. A time further ahead than it was ever written means that
+-- Redis's clock was set back; it is cut to what an empty bucket needs, and the cut is saved even
+-- when nothing is charged, or every later call would cut anew and the bucket never refill.
 local function read(rule, now)
   rule.whole = math.floor(rule.per / rule.requests)
   rule.rest = rule.per % rule.requests
-  local us, fraction = stored_time(redis.call('GET', rule.key), rule.requests)
+  local us, fraction, ceiling = stored(redis.call('GET', rule.key), rule.requests)
   us = us - now
   if us < 0 then us, fraction = 0, 0 end
+  rule.cut = us > ceiling
+  if rule.cut then us, fraction = ceiling, 0 end
   local full, full_fraction = span(rule, rule.burst)
-  if us > full or (us == full and fraction > full_fraction) then us, fraction = full, full_fraction end
+  rule.full = full + (full_fraction > 0 and 1 or 0)
+  rule.ceiling = math.max(ceiling, rule.full)
   rule.taken, rule.taken_fraction = us, fraction
   rule.room, rule.room_fraction = minus(full, full_fraction, us, fraction, rule.requests)
 end
@@ -88,15 +95,15 @@ local function charge(rule, tokens)
     minus(rule.room, rule.room_fraction, us, fraction, rule.requests)
   us, fraction = rule.taken + us, rule.taken_fraction + fraction
   if fraction >= rule.requests then us, fraction = us + 1, fraction - rule.requests end
-  rule.taken, rule.taken_fraction = us, fraction
+  rule.taken, rule.taken_fraction, rule.ceiling = us, fraction, rule.full
 end
 
+-- One millisecond more than the time left, since it is rounded down, and one for the clock that
+-- Redis expires keys by, which may stand a little behind TIME.
 local function save(rule, now)
-  local text = format(now + rule.taken)
-  if rule.taken_fraction > 0 then
-    text = text .. ':' .. format(rule.taken_fraction) .. ':' .. format(rule.requests)
-  end
-  redis.call('SET', rule.key, text, 'PX', format(math.floor(rule.taken / 1000) + 1))
+  local text = string.format('%.0f:%.0f:%.0f:%.0f',
+    now + rule.taken, rule.taken_fraction, rule.requests, rule.ceiling)
+  redis.call('SET', rule.key, text, 'PX', string.format('%.0f', math.floor(rule.taken / 1000) + 2))
 end
 
 local function retry_after(rule)
@@ -128,10 +135,9 @@ end
 
 local reply = { admitted }
 for _, rule in ipairs(rules) do
-  if admitted * rule.cost > 0 then
-    charge(rule, admitted * rule.cost)
-    save(rule, now)
-  end
+  local tokens = admitted * rule.cost
+  if tokens > 0 then charge(rule, tokens) end
+  if tokens > 0 or rule.cut then save(rule, now) end
   reply[#reply + 1] = lots(rule, 1, rule.burst)
   reply[#reply + 1] = retry_after(rule)
   reply[#reply + 1] = rule.taken + (rule.taken_fraction > 0 and 1 or 0)

@@ -1,0 +1,57 @@
+//! The limits that a configuration may state, the awkward ones first.
+
+use proptest::prelude::*;
+use velocitygate::limit::TokenBucket;
+use velocitygate::units::Micros;
+
+/// The longest fill that a configuration may ask for: 100 years of 365.25 days.
+pub(crate) const LONGEST_FILL_US: u128 = 36_525 * 86_400 * 1_000_000;
+pub(crate) const LARGEST: u64 = 1_000_000_000;
+pub(crate) const LONGEST_PER_MS: u64 = 366 * 86_400 * 1_000;
+/// November 2023; nothing hangs on the value.
+pub(crate) const START_US: u64 = 1_700_000_000_123_457;
+/// With the longest fill on top this is 2 x 10^14 us short of 2^53, in the year 2149.
+pub(crate) const LATEST_US: u64 = 5_650_000_000_000_000;
+
+/// As likely to have one digit as any other number of them.
+pub(crate) fn any_size(largest: u64) -> impl Strategy<Value = u64> {
+    (0.0..(largest as f64).ln()).prop_map(move |ln| (ln.exp() as u64).clamp(1, largest))
+}
+
+fn awkward() -> impl Strategy<Value = u64> {
+    let primes = [
+        2,
+        3,
+        7,
+        7_919,
+        32_749,
+        32_771,
+        999_983,
+        67_108_859,
+        999_999_929,
+        999_999_937,
+    ];
+    prop_oneof![
+        any_size(LARGEST),
+        prop::sample::select(primes.to_vec()),
+        Just(LARGEST)
+    ]
+}
+
+pub(crate) fn limit() -> impl Strategy<Value = TokenBucket> {
+    let per_ms = prop_oneof![4 => any_size(LONGEST_PER_MS), 1 => Just(LONGEST_PER_MS)];
+    (awkward(), per_ms, awkward()).prop_map(|(requests, per_ms, burst)| {
+        let per = Micros::from_millis(per_ms);
+        TokenBucket {
+            requests,
+            per,
+            burst: burst.min(largest_burst(requests, per)),
+        }
+    })
+}
+
+/// Tokens of the largest bucket that fills within [`LONGEST_FILL_US`].
+pub(crate) fn largest_burst(requests: u64, per: Micros) -> u64 {
+    let burst = LONGEST_FILL_US * u128::from(requests) / u128::from(per.0);
+    u64::try_from(burst).unwrap_or(LARGEST).min(LARGEST)
+}

@@ -1,0 +1,133 @@
+//! Random schedules: many clients, several rules a call, limits that change, a clock that jumps.
+
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use velocitygate::limit::{Demand, TokenBucket};
+use velocitygate::units::Micros;
+
+use crate::clockless::Clockless;
+use crate::limits::{LARGEST, LATEST_US, START_US, any_size, limit};
+use crate::pair::Pair;
+use crate::redis_server::RedisServer;
+
+/// Where the clock goes before a call.
+#[derive(Clone, Debug)]
+enum Move {
+    Forward(u64),
+    Back(u64),
+    /// To where the last refusal said that there is room, and so far past it.
+    NextToken(i64),
+    /// To where the bucket of the first rule is full, and so far past it.
+    Full(i64),
+    /// To the last instant of the first rule's key, and so far past it.
+    Expiry(i64),
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    clock: Move,
+    client: u8,
+    count: u64,
+    /// Which of its two limits each rule has now.
+    limits: [bool; 3],
+    /// What a request costs of each rule, as far as the burst goes.
+    costs: [u64; 3],
+    rules: usize,
+}
+
+fn clock_move() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        3 => (0_u64..2_000).prop_map(Move::Forward),
+        3 => any_size(4_000_000_000_000).prop_map(Move::Forward),
+        1 => any_size(4_000_000_000_000).prop_map(Move::Back),
+        3 => (-1_i64..=1).prop_map(Move::NextToken),
+        2 => (-2_i64..=2).prop_map(Move::Full),
+        2 => (-1_i64..=1).prop_map(Move::Expiry),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let cost = prop_oneof![1 => Just(0), 4 => Just(1), 3 => any_size(LARGEST)];
+    let count = prop_oneof![2 => Just(1), 3 => 1_u64..=2_000];
+    let changed = prop::bool::weighted(0.15);
+    let limits = prop::array::uniform3(changed);
+    let costs = prop::array::uniform3(cost);
+    (clock_move(), 0_u8..4, count, limits, costs, 1_usize..=3).prop_map(
+        |(clock, client, count, limits, costs, rules)| Step {
+            clock,
+            client,
+            count,
+            limits,
+            costs,
+            rules,
+        },
+    )
+}
+
+/// The three keys of a client, one for each rule.
+fn keys(client: u8) -> [Vec<u8>; 3] {
+    ["a", "b", "c"].map(|rule| format!("vg:{{{rule}:{client}}}:tb").into_bytes())
+}
+
+impl Pair<'_> {
+    fn go(&mut self, to: &Move, key: &[u8], retry: Micros) {
+        let twin = self.twin.get(key);
+        let now = match *to {
+            Move::Forward(us) => self.now + us,
+            Move::Back(us) => self.now - us,
+            Move::NextToken(past) => (self.now + retry.0).saturating_add_signed(past),
+            Move::Full(past) => twin.map_or(self.now, |t| t.us().saturating_add_signed(past)),
+            Move::Expiry(past) => twin.map_or(self.now, |twin| {
+                (twin.expires_ms * 1_000 + 999).saturating_add_signed(past)
+            }),
+        };
+        self.now = now.clamp(START_US, LATEST_US);
+    }
+
+    fn follow(&mut self, limits: &[[TokenBucket; 2]; 3], steps: &[Step]) {
+        let mut retry = Micros::ZERO;
+        for step in steps {
+            let keys = keys(step.client);
+            self.go(&step.clock, &keys[0], retry);
+            let bucket = |i: usize| {
+                let limit = limits[i][usize::from(step.limits[i])];
+                let cost = step.costs[i];
+                let cost = if cost > limit.burst {
+                    cost % (limit.burst + 1)
+                } else {
+                    cost
+                };
+                (keys[i].as_slice(), limit, cost)
+            };
+            let buckets = (0..step.rules).map(bucket).collect();
+            let charge = self.charge(&Demand {
+                count: step.count,
+                buckets,
+            });
+            retry = charge.rules.iter().map(|rule| rule.retry).max().unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_script_and_its_twin_agree_on_every_schedule() {
+    let server = RedisServer::start();
+    let redis = RefCell::new(Clockless::new(&server));
+    let config = ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..Default::default()
+    };
+    let limits = prop::array::uniform3(prop::array::uniform2(limit()));
+    let schedule = (limits, prop::collection::vec(step(), 1..40));
+    TestRunner::new(config)
+        .run(&schedule, |(limits, steps)| {
+            let mut redis = redis.borrow_mut();
+            redis.redis.ask(&[b"FLUSHDB"], |_| ());
+            Pair::new(&mut redis).follow(&limits, &steps);
+            Ok(())
+        })
+        .unwrap();
+}
