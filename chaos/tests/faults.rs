@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use velocitygate_chaos::fault::Fault;
-use velocitygate_chaos::observe::{BreakerState, RedisSample};
+use velocitygate_chaos::observe::{BreakerState, EnvoySample, RedisSample};
 use velocitygate_chaos::stack::KEY_HEADER;
 
 /// Four requests of a client that was not seen yet pass, and no fifth.
@@ -129,8 +129,7 @@ async fn a_frozen_redis_opens_the_breaker_and_a_thawed_one_closes_it() {
     })
     .await;
     // While it is not closed no request asks Redis, and every one gets its policy.
-    let calls =
-        |sample: velocitygate_chaos::observe::EnvoySample| sample.redis_calls.values().sum::<u64>();
+    let calls = |sample: EnvoySample| sample.redis_calls.values().sum::<u64>();
     let before = calls(running.sample().await);
     for _ in 0..20 {
         assert_eq!(Seen::of(running.get("/deny/", "alice")).await.status, 503);
@@ -184,4 +183,78 @@ async fn clients_that_hang_up_while_they_wait_leave_nothing_behind() {
     let passed = running.upstream().hits_of("/allow/", "impatient");
     assert_eq!(passed, 0);
     assert_eq!(sample.requests["allow"]["degraded_allow"], 0);
+}
+
+#[tokio::test]
+async fn i3_while_redis_is_away_each_policy_admits_what_it_says_and_no_more() {
+    const SHARE: u64 = 5;
+    const WORKERS: u64 = 4;
+    let local = json!({ "on_failure": "local", "local": { "share": 0.25 } });
+    let rules = json!([
+        rule("allow", 20),
+        with(rule("deny", 20), json!({ "on_failure": "deny" })),
+        with(rule("local", 4 * SHARE), local),
+    ]);
+    let running = Running::start(PATIENT, rules, |spec| {
+        (spec.envoys, spec.workers) = (2, 2);
+    })
+    .await;
+    running.redis().kill().await.unwrap();
+    // Eight connections to each Envoy; the system spreads them over its workers.
+    let mut load = JoinSet::new();
+    for envoy in running.envoys() {
+        for _ in 0..8 {
+            let (http, base) = (client(), envoy.front_url());
+            load.spawn(async move {
+                for turn in 0..60 {
+                    let path = ["/allow/", "/deny/", "/local/"][turn % 3];
+                    let request = http.get(format!("{base}{path}"));
+                    Seen::of(request.header(KEY_HEADER, "a")).await;
+                }
+            });
+        }
+    }
+    load.join_all().await;
+    let admitted = |path: &str| running.upstream().hits_of(path, "a");
+    assert_eq!(admitted("/deny/"), 0);
+    assert_eq!(admitted("/allow/"), 2 * 8 * 20);
+    let local = admitted("/local/");
+    assert!(local <= WORKERS * SHARE, "{local}");
+    assert!(local >= 2 * SHARE && local % SHARE == 0, "{local}");
+    eventually("the filters count what was admitted", async || {
+        let mut counts = (0, 0);
+        for envoy in running.envoys() {
+            let sample = EnvoySample::take(&running.http, envoy).await.unwrap();
+            counts.0 += sample.requests["allow"]["degraded_allow"];
+            counts.1 += sample.requests["local"]["degraded_local_allow"];
+        }
+        counts == (admitted("/allow/"), local)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn i5_a_poisoned_key_gets_its_policy_and_changes_nothing_for_others() {
+    let rules = json!([with(rule("deny", 4), json!({ "on_failure": "deny" }))]);
+    let running = Running::start(PATIENT, rules, |spec| {
+        spec.plugin["breaker"] = json!({ "minimum_calls": 1, "slow_call": "5s" });
+    })
+    .await;
+    let mut poison = redis::cmd("LPUSH");
+    poison.arg("vg:{deny:mallory}:tb").arg("no bucket");
+    running.redis().ask::<u64>(poison).await.unwrap();
+    for key in ["alice", "bob"] {
+        for _ in 0..10 {
+            let seen = Seen::of(running.get("/deny/", "mallory")).await;
+            assert!(seen.status == 503 && !seen.has_limits(), "{seen:?}");
+        }
+        assert_limit_of_four_holds(&running, "/deny/", key).await;
+    }
+    eventually("the errors are counted", async || {
+        running.sample().await.redis_errors["wrongtype"] == 20
+    })
+    .await;
+    let sample = running.sample().await;
+    assert_eq!(sample.breaker, Some(BreakerState::Closed));
+    assert_eq!(sample.transitions["open"], 0);
 }
