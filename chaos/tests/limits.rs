@@ -5,9 +5,11 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use axum::http::{Request, Response};
 use common::{PATIENT, Running, Seen, client, eventually, rule, with};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use velocitygate_chaos::observe::EnvoySample;
@@ -366,6 +368,25 @@ async fn a_refused_head_request_has_the_headers_and_no_body() {
     }
 }
 
+/// A gRPC call without a message, over HTTP/2 on a connection of its own: the head of the answer,
+/// and whether that is all of it.
+async fn grpc_call(running: &Running, path: &str) -> (Response<()>, bool) {
+    let front = running.envoys()[0].ports().front;
+    let connection = TcpStream::connect(front).await.unwrap();
+    let (mut calls, connection) = h2::client::handshake(connection).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::post(running.envoys()[0].front_url() + path)
+        .header("content-type", "application/grpc+proto")
+        .header(KEY_HEADER, "a")
+        .body(())
+        .unwrap();
+    let (answer, _) = calls.send_request(request, true).unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(10), answer);
+    let (head, body) = answer.await.expect("an answer").unwrap().into_parts();
+    connection.abort();
+    (Response::from_parts(head, ()), body.is_end_stream())
+}
+
 #[tokio::test]
 async fn a_refused_grpc_request_is_told_by_its_grpc_status() {
     let rules = json!([
@@ -373,20 +394,21 @@ async fn a_refused_grpc_request_is_told_by_its_grpc_status() {
         with(rule("closed", 1), json!({ "on_failure": "deny" })),
     ]);
     let running = Running::start(PATIENT, rules, |_| ()).await;
-    let call = async |path: &str| {
-        let request = running.get(path, "a");
-        Seen::of(request.header("content-type", "application/grpc+proto")).await
-    };
-    assert_eq!(call("/limit/").await.header("grpc-status"), "");
-    let refused = call("/limit/").await;
-    assert_eq!((refused.status, refused.body.as_str()), (200, ""));
-    assert_eq!(refused.header("grpc-status"), "8");
-    assert!(refused.has_limits() && refused.headers.contains_key("retry-after"));
+    let (passed, _) = grpc_call(&running, "/limit/").await;
+    assert!(!passed.headers().contains_key("grpc-status"));
+    let (refused, is_all) = grpc_call(&running, "/limit/").await;
+    let fields = refused.headers();
+    assert!(refused.status() == 200 && is_all, "{refused:?}");
+    assert_eq!(fields["grpc-status"], "8");
+    assert_eq!(fields["content-type"], "application/grpc");
+    assert!(fields.contains_key("retry-after") && fields.contains_key("ratelimit"));
+
     running.redis().kill().await.unwrap();
-    let unavailable = call("/closed/").await;
-    assert_eq!((unavailable.status, unavailable.body.as_str()), (200, ""));
-    assert_eq!(unavailable.header("grpc-status"), "14");
-    assert_eq!(unavailable.header("x-velocitygate"), "unavailable");
-    assert!(!unavailable.has_limits());
+    let (unavailable, is_all) = grpc_call(&running, "/closed/").await;
+    let fields = unavailable.headers();
+    assert!(unavailable.status() == 200 && is_all, "{unavailable:?}");
+    assert_eq!(fields["grpc-status"], "14");
+    assert_eq!(fields["x-velocitygate"], "unavailable");
+    assert!(!fields.contains_key("ratelimit"));
     assert_eq!(running.upstream().hits(), 1);
 }
