@@ -1,0 +1,18 @@
+//! Limits on real Envoy and real Redis: how many pass, who is counted, what the refused are told.
+
+mod answers;
+#[path = "../common/mod.rs"]
+mod common;
+mod excess;
+mod rules;
+
+use common::{Running, Seen};
+
+/// The statuses of `count` equal requests, one after the other.
+async fn statuses(running: &Running, path: &str, key: &str, count: usize) -> Vec<u16> {
+    let mut all = Vec::new();
+    for _ in 0..count {
+        all.push(Seen::of(running.get(path, key)).await.status);
+    }
+    all
+}
