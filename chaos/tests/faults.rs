@@ -177,8 +177,9 @@ async fn clients_that_hang_up_while_they_wait_leave_nothing_behind() {
     fault.heal(&running).await.unwrap();
     counted_again(&running, "/allow/").await;
     assert_limit_of_four_holds(&running, "/allow/", "bob").await;
+    eventually("nobody waits", async || running.sample().await.waiting == 0).await;
     let sample = running.sample().await;
-    assert_eq!((sample.vm_reloads, sample.waiting), (0, 0));
+    assert_eq!(sample.vm_reloads, 0);
     // None of them was passed on, and none was decided: nobody was left to tell.
     let passed = running.upstream().hits_of("/allow/", "impatient");
     assert_eq!(passed, 0);

@@ -100,6 +100,11 @@ impl Bed {
         EnvoySample::take(&self.http, self.envoy()).await.unwrap()
     }
 
+    /// Waits until the gauge, which is published at ticks, says so.
+    pub(super) async fn nobody_waits(&self) {
+        eventually("nobody waits", async || self.sample().await.waiting == 0).await;
+    }
+
     /// Decisions of the rule so far.
     pub(super) async fn decisions(&self, decision: &str) -> u64 {
         let sample = self.sample().await;

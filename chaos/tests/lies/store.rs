@@ -89,7 +89,7 @@ async fn i9_against(envoy: EnvoyVersion, wiring: Wiring) {
     assert!(liar.asked() > LIES.len() as u64);
     let grown = rss(&bed).saturating_sub(memory);
     assert!(grown < GROWTH, "Envoy grew by {grown} bytes");
-    assert_eq!(bed.sample().await.waiting, 0);
+    bed.nobody_waits().await;
 }
 
 fn rss(bed: &Bed) -> u64 {
