@@ -246,3 +246,27 @@ fn the_reports_for_people_say_the_verdict_and_the_reasons() {
     let compared = report::compare(&Story::healthy(C_01).report(), &refuted);
     assert!(compared.contains("-1.0000 now missed"), "{compared}");
 }
+
+#[test]
+fn a_trial_that_the_machine_spoiled_is_told_of_and_the_next_one_decides() {
+    let late = Story {
+        late_us: 60_000,
+        ..Story::healthy(C_01)
+    };
+    let good = Story::healthy(C_01).text();
+    // A trial is all of its record but the header, the first line.
+    let (_, trial) = good.split_once('\n').unwrap();
+    let both = Record::parse(&(late.text() + trial)).unwrap();
+    assert_eq!(both.trials.len(), 2);
+    let report = Report::of(&both);
+    assert_eq!(report.scenarios.len(), 1);
+    assert_eq!(report.verdict(), Verdict::Upheld);
+    let spoiled = &only(&report).spoiled;
+    assert_eq!(spoiled.len(), 1);
+    assert!(spoiled[0].contains("generator was late"), "{spoiled:?}");
+    assert!(
+        report::markdown(&report)
+            .unwrap()
+            .contains("an earlier trial proved nothing")
+    );
+}

@@ -1,6 +1,12 @@
 //! Reads a record back. Nothing is tolerated silently: a line that is cut, unknown or out of
 //! place is an error that names it.
 
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::RECORD_FILE;
 use super::event::{BreakerMove, Event, FaultAction, Header, Phase, Request, Sample, VERSION};
 use crate::scenario::Scenario;
 
@@ -49,6 +55,17 @@ pub struct RecordError {
 }
 
 impl Record {
+    /// Reads the record in a run's folder.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is damaged.
+    pub fn load(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(RECORD_FILE);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self::parse(&text)?)
+    }
+
     /// Reads a record's text.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub use markdown::markdown;
 pub use table::verdicts;
 
 use crate::judge::{Evidence, Finding, Verdict, judge};
-use crate::record::{Action, Environment, RECORD_FILE, Record, Trial};
+use crate::record::{Action, Environment, Record, Trial};
 use crate::scenario::Source;
 
 /// Name of the report for scripts in a run's folder.
@@ -60,6 +60,9 @@ pub struct ScenarioReport {
     pub void: bool,
     /// Why it is not upheld.
     pub reasons: Vec<String>,
+    /// Why each earlier trial of it proved nothing; most often there was none.
+    #[serde(default)]
+    pub spoiled: Vec<String>,
     /// The steady state.
     pub baseline: Baseline,
     /// Under fault.
@@ -105,11 +108,15 @@ impl Report {
     #[must_use]
     pub fn of(record: &Record) -> Self {
         let environment = record.header.environment.clone();
-        let scenarios = record
-            .trials
-            .iter()
-            .map(|it| ScenarioReport::of(it, &environment))
-            .collect();
+        let mut scenarios: Vec<ScenarioReport> = Vec::new();
+        for trial in &record.trials {
+            let mut report = ScenarioReport::of(trial, &environment);
+            // A scenario comes again only after a trial that proved nothing.
+            if let Some(spoiled) = scenarios.pop_if(|before| before.id == report.id) {
+                report.spoiled = [spoiled.spoiled, vec![spoiled.reasons.join("; ")]].concat();
+            }
+            scenarios.push(report);
+        }
         Self {
             run_id: record.header.run_id.clone(),
             environment,
@@ -122,10 +129,7 @@ impl Report {
     /// # Errors
     /// When the record cannot be read or is damaged, or a report cannot be written.
     pub fn make(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join(RECORD_FILE);
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let report = Self::of(&Record::parse(&text)?);
+        let report = Self::of(&Record::load(folder)?);
         let json = serde_json::to_string_pretty(&report)? + "\n";
         let save = |name: &str, text: String| {
             let path = folder.join(name);
@@ -176,6 +180,7 @@ impl ScenarioReport {
             verdict: judgement.verdict,
             void: judgement.void,
             reasons: judgement.reasons,
+            spoiled: Vec::new(),
             baseline: Baseline::of(&evidence),
             fault: FaultBlock::of(&evidence),
             recovery: Recovery::of(&evidence),

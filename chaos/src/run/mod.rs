@@ -17,7 +17,9 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::record::{Event, Header, Recorder, VERSION};
+use crate::judge::Verdict;
+use crate::record::{Event, Header, Record, Recorder, VERSION};
+use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::tools::Tools;
 use progress::Progress;
@@ -43,20 +45,45 @@ pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<PathBuf> {
         if *interrupted.borrow() {
             break;
         }
-        progress.begin(scenario);
-        let folder = folder.join(&scenario.name);
-        trial::run(
-            scenario,
-            &folder,
-            &mut recorder,
-            &progress,
-            interrupted.clone(),
-        )
-        .await?;
-        recorder.flush()?;
-        progress.end(scenario);
+        for attempt in 1..=ATTEMPTS {
+            progress.begin(scenario);
+            let logs = folder.join(attempt_name(scenario, attempt));
+            let interrupted = interrupted.clone();
+            trial::run(
+                scenario,
+                &logs,
+                &mut recorder,
+                &progress,
+                interrupted.clone(),
+            )
+            .await?;
+            recorder.flush()?;
+            progress.end(scenario);
+            if attempt == ATTEMPTS || *interrupted.borrow() || !is_spoiled(&folder)? {
+                break;
+            }
+            progress.again(scenario);
+        }
     }
     Ok(folder)
+}
+
+/// How often a scenario is tried when the machine spoils it: a trial that is inconclusive or void
+/// proves nothing either way. All trials stay in the record; the last is reported.
+const ATTEMPTS: u32 = 2;
+
+fn attempt_name(scenario: &Scenario, attempt: u32) -> String {
+    match attempt {
+        1 => scenario.name.clone(),
+        later => format!("{}-{later}", scenario.name),
+    }
+}
+
+/// Whether the trial that the record ends with proves nothing.
+fn is_spoiled(folder: &Path) -> Result<bool> {
+    let report = Report::of(&Record::load(folder)?);
+    let last = report.scenarios.last();
+    Ok(last.is_some_and(|it| it.verdict == Verdict::Inconclusive))
 }
 
 /// Becomes true at the first SIGINT or SIGTERM.

@@ -59,6 +59,17 @@ impl Progress {
         }
     }
 
+    pub(super) fn again(&self, scenario: &Scenario) {
+        let line = format!(
+            "{} {}: nothing learned, once more",
+            scenario.id, scenario.title
+        );
+        match &self.bar {
+            None => println!("{line}"),
+            Some(bar) => bar.println(line),
+        }
+    }
+
     pub(super) fn end(&self, scenario: &Scenario) {
         if let Some(bar) = &self.bar {
             bar.println(format!("{} {}: done", scenario.id, scenario.title));
