@@ -16,8 +16,31 @@ pub enum BreakerState {
     Closed,
     /// Calls are refused.
     Open,
-    /// Probing.
+    /// Calls are refused while a probe finds out.
     HalfOpen,
+}
+
+impl BreakerState {
+    /// As the filter logs it, or writes it in a label.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "closed" => Some(Self::Closed),
+            "open" => Some(Self::Open),
+            "half-open" | "half_open" => Some(Self::HalfOpen),
+            _ => None,
+        }
+    }
+
+    /// As people read it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
 }
 
 /// What is kept of a histogram.
@@ -108,7 +131,7 @@ impl EnvoySample {
                 *decisions.entry(label(line, "decision")).or_default() += count(line);
             }
             "velocitygate_breaker_state" if count(line) == 1 => {
-                self.breaker = breaker_state(&label(line, "state"));
+                self.breaker = BreakerState::parse(&label(line, "state"));
             }
             "velocitygate_breaker_transitions_total" => {
                 add_to(&mut self.transitions, line, "to");
@@ -150,15 +173,6 @@ impl EnvoySample {
             ("envoy_server_memory_allocated", _) => self.memory_bytes = count(line),
             _ => {}
         }
-    }
-}
-
-fn breaker_state(name: &str) -> Option<BreakerState> {
-    match name {
-        "closed" => Some(BreakerState::Closed),
-        "open" => Some(BreakerState::Open),
-        "half_open" => Some(BreakerState::HalfOpen),
-        _ => None,
     }
 }
 

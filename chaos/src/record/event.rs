@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::observe::BreakerState;
+
 /// Version of the record's format; a reader refuses any other.
 pub const VERSION: u32 = 1;
 
@@ -241,39 +243,4 @@ pub struct BreakerMove {
     pub to: BreakerState,
     /// As the filter gave it.
     pub reason: String,
-}
-
-/// Closed: calls pass. Open: refused. Half-open: probing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BreakerState {
-    /// Calls pass.
-    Closed,
-    /// Calls are refused.
-    Open,
-    /// Probing in the background.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// As the filter logs it, or writes it in a label.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "closed" => Some(Self::Closed),
-            "open" => Some(Self::Open),
-            "half-open" | "half_open" => Some(Self::HalfOpen),
-            _ => None,
-        }
-    }
-
-    /// As people read it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half-open",
-        }
-    }
 }
