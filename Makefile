@@ -21,7 +21,7 @@ test: tools wasm ## Run every test: installer, docker-compose.yml, filter, chaos
 chaos: tools wasm ## Break Redis under load and judge what was measured (SCENARIO=a,b STACK=compose)
 	$(CHAOS) run $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(STACK),--stack $(STACK))
 
-demo: tools wasm ## Start the stack, send traffic, break Redis, watch the breaker
+demo: tools wasm ## Start the stack and print three curl lines to try; Ctrl-C stops it
 	$(CHAOS) demo
 
 bench: ## Not built yet: says so and exits 2

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
@@ -32,12 +32,19 @@ enum Command {
         /// What to run them on.
         #[arg(long, value_enum, default_value_t = StackKind::Native)]
         stack: StackKind,
+        /// Folder of scenario files; chaos/scenarios unless given.
+        #[arg(long, value_name = "DIR")]
+        scenarios: Option<PathBuf>,
         /// Folder for the run's own folder; chaos/reports unless given.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
     /// List the scenarios.
-    List,
+    List {
+        /// Folder of scenario files; chaos/scenarios unless given.
+        #[arg(long, value_name = "DIR")]
+        scenarios: Option<PathBuf>,
+    },
     /// Judge a run again, from its record.
     Judge {
         /// The run's folder.
@@ -73,9 +80,13 @@ impl Cli {
             Command::Run {
                 scenario,
                 stack,
+                scenarios,
                 out,
-            } => run_scenarios(&scenario, stack, out).await,
-            Command::List => list(),
+            } => {
+                let chosen = scenario::select(load(scenarios)?, &scenario)?;
+                run_scenarios(&chosen, stack, out).await
+            }
+            Command::List { scenarios } => Ok(list(&load(scenarios)?)),
             Command::Judge { run_dir } => {
                 let report = Report::make(&run_dir)?;
                 print!("{}", report::verdicts(&report));
@@ -97,24 +108,24 @@ impl Cli {
     }
 }
 
-async fn run_scenarios(wanted: &[String], stack: StackKind, out: Option<PathBuf>) -> Result<Exit> {
+async fn run_scenarios(
+    scenarios: &[Scenario],
+    stack: StackKind,
+    out: Option<PathBuf>,
+) -> Result<Exit> {
     if matches!(stack, StackKind::Compose) {
         bail!("stack compose is not supported yet; stack native needs no Docker");
     }
-    let scenarios = scenario::select(all()?, wanted)?;
-    let folder = run::run(
-        &scenarios,
-        &out.unwrap_or_else(|| repository().join(REPORTS)),
-    )
-    .await?;
+    let out = out.unwrap_or_else(|| repository().join(REPORTS));
+    let folder = run::run(scenarios, &out).await?;
     let report = Report::make(&folder)?;
     print!("\n{}", report::verdicts(&report));
     println!("{}", folder.join(report::MARKDOWN_FILE).display());
     Ok(report.verdict().into())
 }
 
-fn list() -> Result<Exit> {
-    for scenario in all()? {
+fn list(scenarios: &[Scenario]) -> Exit {
+    for scenario in scenarios {
         let length = scenario.phases.end_at_s();
         let note = if scenario.default {
             ""
@@ -126,9 +137,16 @@ fn list() -> Result<Exit> {
             scenario.id, scenario.name, scenario.title
         );
     }
-    Ok(Exit::Success)
+    Exit::Success
 }
 
-fn all() -> Result<Vec<Scenario>> {
-    Ok(scenario::load_all(&repository().join(SCENARIOS))?)
+fn load(folder: Option<PathBuf>) -> Result<Vec<Scenario>> {
+    let folder = folder.unwrap_or_else(|| repository().join(SCENARIOS));
+    let scenarios = scenario::load_all(&folder)?;
+    ensure!(
+        !scenarios.is_empty(),
+        "no scenario (*.toml) in {}",
+        folder.display()
+    );
+    Ok(scenarios)
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 use velocitygate_chaos::fault::{Direction, Fault, Stream, Toxic, heal_all};
 use velocitygate_chaos::observe::{EnvoySample, ProcessSample, RedisSample};
@@ -195,6 +197,22 @@ async fn every_fault_of_the_way_stops_answers_until_it_is_healed() {
 }
 
 #[tokio::test]
+async fn a_hung_toxiproxy_is_restarted_by_healing_and_leads_to_redis_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let stack = Stack::start(bare(dir.path(), 0)).await.unwrap();
+    assert!(
+        !heal_all(&stack).await.unwrap(),
+        "a healthy one is left alone"
+    );
+    let applied = Fault::BlackHole.apply(&stack).await.unwrap();
+    let hung = stack.pids().await[0];
+    kill(Pid::from_raw(hung.cast_signed()), Signal::SIGSTOP).unwrap();
+    assert!(applied.heal(&stack).await.unwrap().toxiproxy_restarted);
+    assert!(is_gone(hung));
+    assert!(answers(&stack, DEADLINE).await);
+}
+
+#[tokio::test]
 async fn every_toxic_reads_back_as_asked_in_both_directions() {
     let dir = tempfile::tempdir().unwrap();
     let stack = Stack::start(bare(dir.path(), 0)).await.unwrap();
@@ -247,7 +265,7 @@ async fn a_flapping_records_its_toggles_in_turn_and_ends_up() {
     // Seen from outside: up at least once, and down at least once after it.
     eventually("the way is up", async || answers(&stack, DEADLINE).await).await;
     eventually("the way is down", async || !answers(&stack, DEADLINE).await).await;
-    let toggles = applied.heal(&stack).await.unwrap();
+    let toggles = applied.heal(&stack).await.unwrap().toggles;
     assert!(toggles.len() >= 3, "{toggles:?}");
     for (index, toggle) in toggles.iter().enumerate() {
         assert_eq!(toggle.up, index % 2 == 1, "down first, then in turn");

@@ -5,7 +5,7 @@ mod toxiproxy;
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::stack::{REDIS_PROXY, Stack};
@@ -130,30 +130,51 @@ impl Fault {
     }
 }
 
+/// How a fault was healed.
+#[derive(Debug)]
+pub struct Healed {
+    /// Every toggle of a flapping, else none.
+    pub toggles: Vec<Toggle>,
+    /// Toxiproxy did not heal itself; see [`heal_all`].
+    pub toxiproxy_restarted: bool,
+}
+
 impl Applied {
-    /// Ends it and leaves the stack whole. Gives every toggle of a flapping, else nothing.
+    /// Ends it and leaves the stack whole.
     ///
     /// # Errors
-    /// When Toxiproxy or Redis does not do as told, or a toggle had failed.
-    pub async fn heal(self, stack: &Stack) -> Result<Vec<Toggle>> {
+    /// When Toxiproxy cannot be restarted, Redis does not do as told, or a toggle had failed.
+    pub async fn heal(self, stack: &Stack) -> Result<Healed> {
         let toggles = match self.flapping {
             Some(flapping) => flapping.end().await,
             None => Ok(Vec::new()),
         };
-        heal_all(stack).await?;
-        toggles
+        let toxiproxy_restarted = heal_all(stack).await?;
+        Ok(Healed {
+            toggles: toggles?,
+            toxiproxy_restarted,
+        })
     }
 }
 
 /// Heals every fault there can be; doing it again changes nothing. Redis, where it is down, is
-/// started again, empty.
+/// started again, empty. Gives whether Toxiproxy had to be restarted.
 ///
 /// # Errors
-/// When Toxiproxy or Redis does not do as told.
-pub async fn heal_all(stack: &Stack) -> Result<()> {
-    stack.toxiproxy().reset().await?;
+/// When Toxiproxy cannot be restarted, or Redis does not do as told.
+pub async fn heal_all(stack: &Stack) -> Result<bool> {
+    // Toxiproxy 2.12.0 can hang while it takes a toxic from a connection that has much queued. It
+    // never comes back from that, and only the connections that the fault ruined are lost.
+    let hung = stack.toxiproxy().reset().await.is_err();
+    if hung {
+        stack
+            .restart_toxiproxy()
+            .await
+            .context("restart Toxiproxy")?;
+    }
     stack.redis().ensure_running().await?;
-    stack.redis().thaw().await
+    stack.redis().thaw().await?;
+    Ok(hung)
 }
 
 async fn poison(

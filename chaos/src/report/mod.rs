@@ -238,6 +238,9 @@ fn timeline(trial: &Trial) -> Vec<Moment> {
         kind: "fault".to_owned(),
         what: match it.action {
             Action::Inject => format!("{} injected", it.fault),
+            Action::Heal if it.read_back["toxiproxy_restarted"] == true => {
+                format!("{} healed; toxiproxy restarted", it.fault)
+            }
             Action::Heal => format!("{} healed", it.fault),
         },
     });

@@ -108,10 +108,14 @@ impl Stage<'_> {
     async fn heal(&self, fault: &Fault, applied: Applied) -> Result<()> {
         let name = name_of(fault)?;
         let healed = applied.heal(self.stack).await;
-        let toggles = healed.with_context(|| format!("heal {name}"))?;
+        let healed = healed.with_context(|| format!("heal {name}"))?;
         let at_s = self.now_s();
         self.progress.step(at_s, &format!("healed {name}"));
-        let toggles: Vec<_> = toggles
+        if healed.toxiproxy_restarted {
+            self.progress.step(at_s, "toxiproxy restarted");
+        }
+        let toggles: Vec<_> = healed
+            .toggles
             .iter()
             .map(|it| {
                 json!([
@@ -121,7 +125,11 @@ impl Stage<'_> {
             })
             .collect();
         let toxics = self.stack.toxiproxy().toxics(REDIS_PROXY).await?;
-        let read_back = json!({ "toxics": toxics, "toggles": toggles });
+        let read_back = json!({
+            "toxics": toxics,
+            "toggles": toggles,
+            "toxiproxy_restarted": healed.toxiproxy_restarted,
+        });
         self.send(Event::Fault(FaultAction {
             at_s,
             action: Action::Heal,

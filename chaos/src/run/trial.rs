@@ -134,7 +134,7 @@ impl Player<'_> {
             () = observers.watch(self.start.at) => Err(anyhow!("the observers ended")),
             _ = interrupted.wait_for(|stop| *stop) => Err(anyhow!("interrupted")),
         };
-        let healed = heal_all(&stack).await.context("heal");
+        let healed = heal_all(&stack).await.map(drop).context("heal");
         pacer.finish().await;
         observers.read_all(self.start.now_s()).await;
         let stopped = stack.stop().await.context("stop the stack");

@@ -15,6 +15,7 @@ pub mod ports;
 mod process;
 mod redis;
 mod spec;
+mod toxiproxy;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use envoy_config::Wiring;
 pub use process::{Launch, Process};
 pub use redis::Redis;
 pub use spec::{EnvoyVersion, MODULE, Spec, Store, Tweak};
+use toxiproxy::ToxiproxyServer;
 pub use upstream::{KEY_HEADER, MAX_PAIRS, Upstream};
 
 /// The name of the proxy in Toxiproxy that leads to Redis.
@@ -37,9 +39,6 @@ pub const REDIS_PROXY: &str = "redis";
 
 /// How long a process may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// How long Toxiproxy may take to start.
-const START: Duration = Duration::from_secs(10);
 
 /// Starts of one process before giving up, since a free port can be lost before it is bound.
 const ATTEMPTS: usize = 3;
@@ -50,8 +49,7 @@ pub struct Stack {
     envoys: Vec<Envoy>,
     upstream: Upstream,
     redis: Redis,
-    toxiproxy: Toxiproxy,
-    toxiproxy_process: Process,
+    toxiproxy: ToxiproxyServer,
 }
 
 impl Stack {
@@ -66,11 +64,10 @@ impl Stack {
             .with_context(|| format!("cannot make {}", spec.dir.display()))?;
         let upstream = Upstream::start().await?;
         let redis = start_redis(&tools.redis()?, &spec.dir).await?;
-        let (toxiproxy_process, toxiproxy) =
-            start_toxiproxy(&tools.toxiproxy()?, &spec.dir).await?;
-        let proxied = start_proxy(&toxiproxy, redis.address()).await?;
+        let toxiproxy =
+            ToxiproxyServer::start(&tools.toxiproxy()?, &spec.dir, redis.address()).await?;
         let store = match spec.store {
-            Store::Toxiproxy => proxied,
+            Store::Toxiproxy => toxiproxy.listen(),
             Store::Direct => redis.address(),
             Store::At(address) => address,
         };
@@ -89,7 +86,6 @@ impl Stack {
             upstream,
             redis,
             toxiproxy,
-            toxiproxy_process,
         })
     }
 
@@ -110,13 +106,21 @@ impl Stack {
 
     /// The client of the stack's Toxiproxy, whose proxy [`REDIS_PROXY`] leads to Redis.
     pub fn toxiproxy(&self) -> &Toxiproxy {
-        &self.toxiproxy
+        self.toxiproxy.client()
     }
 
-    /// Every process id of the stack.
+    /// Kills Toxiproxy and starts it on the same ports, with the way to Redis whole.
+    ///
+    /// # Errors
+    /// When it does not answer within 10 s or refuses the way.
+    pub async fn restart_toxiproxy(&self) -> Result<()> {
+        self.toxiproxy.restart().await
+    }
+
+    /// Every process id of the stack: of the Envoys, of Toxiproxy, of Redis unless it is down.
     pub async fn pids(&self) -> Vec<u32> {
         let mut pids: Vec<u32> = self.envoys.iter().map(Envoy::pid).collect();
-        pids.push(self.toxiproxy_process.pid());
+        pids.push(self.toxiproxy.pid().await);
         pids.extend(self.redis.pid().await);
         pids
     }
@@ -129,7 +133,7 @@ impl Stack {
         for envoy in self.envoys {
             envoy.stop(GRACE).await?;
         }
-        self.toxiproxy_process.stop(GRACE).await?;
+        self.toxiproxy.stop(GRACE).await?;
         self.redis.kill().await
     }
 }
@@ -154,35 +158,6 @@ fn lost_port(error: &anyhow::Error) -> bool {
 
 async fn start_redis(program: &Path, dir: &Path) -> Result<Redis> {
     with_free_ports(async || Redis::start(program, ports::free()?, dir).await).await
-}
-
-async fn start_toxiproxy(program: &Path, dir: &Path) -> Result<(Process, Toxiproxy)> {
-    with_free_ports(async || {
-        let api = ports::free()?;
-        let client = Toxiproxy::new(api)?;
-        let mut process = Launch::new(program, dir.join("toxiproxy.log"))
-            .args([
-                "-host",
-                &api.ip().to_string(),
-                "-port",
-                &api.port().to_string(),
-            ])
-            .spawn()?;
-        process
-            .ready(START, async || client.version().await.is_ok())
-            .await?;
-        Ok((process, client))
-    })
-    .await
-}
-
-async fn start_proxy(toxiproxy: &Toxiproxy, redis: SocketAddr) -> Result<SocketAddr> {
-    with_free_ports(async || {
-        let listen = ports::free()?;
-        toxiproxy.create(REDIS_PROXY, listen, redis).await?;
-        Ok(listen)
-    })
-    .await
 }
 
 async fn start_envoy(

@@ -185,7 +185,7 @@ impl Process {
     ///
     /// # Errors
     /// When the system refuses to wait for it.
-    pub async fn kill(mut self) -> Result<ExitStatus> {
+    pub async fn kill(&mut self) -> Result<ExitStatus> {
         self.child.start_kill()?;
         Ok(self.child.wait().await?)
     }

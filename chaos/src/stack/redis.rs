@@ -82,7 +82,7 @@ impl Redis {
     /// # Errors
     /// When the system refuses.
     pub async fn kill(&self) -> Result<()> {
-        if let Some(process) = self.process.lock().await.take() {
+        if let Some(mut process) = self.process.lock().await.take() {
             process.kill().await?;
         }
         Ok(())

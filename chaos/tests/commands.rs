@@ -1,0 +1,157 @@
+//! The `chaos` command as people meet it: what it prints, how it ends, what it leaves behind.
+
+mod binary;
+mod story;
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use binary::{chaos, command};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use story::Story;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Longest a demo may take to start, to answer one line, or to stop.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn list_names_the_five_scenarios_of_the_default_set() {
+    let ended = chaos(&["list"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let default: Vec<_> = ended
+        .stdout
+        .lines()
+        .filter(|line| !line.contains("only when named"))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    let names = [
+        "redis-unavailable",
+        "redis-latency",
+        "redis-flapping",
+        "thundering-herd",
+        "bandwidth",
+    ];
+    assert_eq!(default, names);
+}
+
+#[tokio::test]
+async fn a_mistake_on_the_command_line_exits_2_and_is_named() {
+    let empty = tempfile::tempdir().unwrap();
+    let empty = empty.path().display().to_string();
+    let mistakes: [(&[&str], &str); 8] = [
+        (&[], "Usage: chaos"),
+        (&["rum"], "'rum'"),
+        (&["run", "--sceanrio", "C-01"], "'--sceanrio'"),
+        (&["run", "--scenario", "C-99"], "find scenario C-99"),
+        (&["run", "--stack", "cloud"], "'cloud'"),
+        (&["run", "--stack", "compose"], "compose is not supported"),
+        (&["run", "--scenarios", &empty], "no scenario (*.toml) in"),
+        (&["judge", &empty], "cannot read"),
+    ];
+    for (arguments, named) in mistakes {
+        let ended = chaos(arguments).await;
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(named), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn judge_makes_the_same_report_from_the_record_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let story = Story::healthy("c-01-redis-unavailable.toml");
+    fs::write(folder.path().join("record.jsonl"), story.text()).unwrap();
+    let path = folder.path().display().to_string();
+    let report = folder.path().join("report.json");
+    let mut reports = Vec::new();
+    for _ in 0..2 {
+        let ended = chaos(&["judge", &path]).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        reports.push(fs::read_to_string(&report).unwrap());
+        fs::remove_file(&report).unwrap();
+    }
+    assert_eq!(reports[0], reports[1]);
+    let expected = serde_json::to_string_pretty(&story.report()).unwrap();
+    assert_eq!(reports[0].trim_end(), expected);
+}
+
+#[tokio::test]
+async fn the_lines_that_demo_prints_work_and_a_signal_stops_all_of_it() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut demo = command(&["demo"]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = lines_to_try(&mut demo).await;
+        assert_eq!(lines.len(), 3, "{lines:?}");
+
+        let one = shell(&lines[0]).await;
+        assert!(one.starts_with("HTTP/1.1 200"), "{one}");
+        let many = shell(&lines[1]).await;
+        assert!(
+            many.split_whitespace().any(|code| code == "429"),
+            "no 429 in {many}"
+        );
+        let counts = shell(&lines[2]).await;
+        assert!(counts.contains("velocitygate_requests_total{"), "{counts}");
+
+        let id = demo.id().unwrap();
+        let children = children_of(id);
+        assert!(children.len() >= 3, "Envoy, Toxiproxy, Redis: {children:?}");
+        kill(Pid::from_raw(id.cast_signed()), signal).unwrap();
+        let status = timeout(DEADLINE, demo.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(0), "{signal}");
+        // The demo waited for each of them, so none is left, not even as a zombie.
+        let left: Vec<_> = children
+            .iter()
+            .filter(|it| parent_of(**it).is_some())
+            .collect();
+        assert!(left.is_empty(), "{signal} left {left:?}");
+    }
+}
+
+/// Reads what a demo prints until it is up; gives the lines with curl.
+async fn lines_to_try(demo: &mut Child) -> Vec<String> {
+    let mut printed = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut lines = Vec::new();
+    loop {
+        let line = timeout(DEADLINE, printed.next_line()).await.unwrap();
+        let line = line.unwrap().expect("the demo ended before it was up");
+        if line.starts_with("Ctrl-C") {
+            return lines;
+        }
+        if line.contains("curl ") {
+            lines.push(line);
+        }
+    }
+}
+
+/// What a line prints when it is pasted into a shell.
+async fn shell(line: &str) -> String {
+    let found = Command::new("curl").arg("--version").output().await;
+    assert!(
+        found.is_ok(),
+        "the demo's lines need curl: run `apt-get install curl`"
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).kill_on_drop(true);
+    let output = timeout(DEADLINE, command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(|pid| parent_of(*pid) == Some(parent))
+        .collect()
+}
+
+/// The parent of a process; `None` when there is no such process.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may hold anything: state, parent.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
+}

@@ -1,0 +1,101 @@
+//! The `chaos` command on a live stack: what a run concludes follows from what the filter does.
+//! The scenarios are the shipped ones, made short.
+
+mod binary;
+
+use std::fs;
+use std::path::Path;
+
+use binary::{Ended, chaos};
+use tokio::sync::{Mutex, MutexGuard};
+use toml::{Table, Value};
+
+/// Requests per second: few, so that an unoptimised load generator keeps its times.
+const RPS: i64 = 200;
+
+/// Two stacks at once would make each other slow, and slowness is what a run measures.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::const_new(());
+    ONE.lock().await
+}
+
+/// A shipped scenario with phases of 1, 2, 3 and 3 seconds.
+fn short(file: &str) -> Table {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("scenarios")
+        .join(file);
+    let mut scenario: Table = fs::read_to_string(path).unwrap().parse().unwrap();
+    scenario["load"]["rps"] = Value::Integer(RPS);
+    for (phase, seconds) in [
+        ("warmup_s", 1),
+        ("baseline_s", 2),
+        ("fault_s", 3),
+        ("recovery_s", 3),
+    ] {
+        scenario["phases"][phase] = Value::Integer(seconds);
+    }
+    scenario["timeline"][0]["at_s"] = Value::Integer(3);
+    scenario["timeline"][0]["heal_at_s"] = Value::Integer(6);
+    scenario
+}
+
+/// Runs a scenario from a folder of its own, with the run's folder in `dir/reports`.
+async fn run(scenario: &Table, dir: &Path) -> Ended {
+    let scenarios = dir.join("scenarios");
+    fs::create_dir(&scenarios).unwrap();
+    fs::write(scenarios.join("one.toml"), scenario.to_string()).unwrap();
+    let [scenarios, reports] = [scenarios, dir.join("reports")].map(|it| it.display().to_string());
+    chaos(&["run", "--scenarios", &scenarios, "--out", &reports]).await
+}
+
+#[tokio::test]
+async fn a_run_without_a_breaker_is_refuted() {
+    let _alone = alone().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut scenario = short("c-02-redis-latency.toml");
+    scenario["filter"]
+        .as_table_mut()
+        .unwrap()
+        .insert("breaker".to_owned(), Value::String("off".to_owned()));
+    let ended = run(&scenario, dir.path()).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stdout.contains("the breaker opens: measured 0"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_fails_closed_is_refuted() {
+    let _alone = alone().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut scenario = short("c-01-redis-unavailable.toml");
+    scenario["filter"]["rules"][0]["on_failure"] = Value::String("deny".to_owned());
+    let ended = run(&scenario, dir.path()).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let refuted = "requests succeed while Redis is gone: measured";
+    assert!(ended.stdout.contains(refuted), "{ended:?}");
+}
+
+#[tokio::test]
+async fn an_upheld_run_exits_0_and_is_judged_the_same_again() {
+    let _alone = alone().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut scenario = short("c-01-redis-unavailable.toml");
+    // The targets are about a machine that does nothing else.
+    scenario["checks"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|check| check["source"].as_str() == Some("plan"));
+    let ended = run(&scenario, dir.path()).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
+
+    let mut runs = fs::read_dir(dir.path().join("reports")).unwrap();
+    let folder = runs.next().unwrap().unwrap().path();
+    let report = folder.join("report.json");
+    let first = fs::read_to_string(&report).unwrap();
+    fs::remove_file(&report).unwrap();
+    let again = chaos(&["judge", &folder.display().to_string()]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(fs::read_to_string(&report).unwrap(), first);
+}
