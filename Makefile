@@ -18,7 +18,7 @@ test: tools wasm ## Run every test: installer, docker-compose.yml, filter, chaos
 	cd tools/compose && go test -count=1 ./...
 	cargo test --workspace
 
-chaos: tools wasm ## Break Redis under load and judge what was measured (SCENARIO=a,b STACK=compose)
+chaos: tools wasm ## Break Redis under load and judge what was measured (SCENARIO=a,b)
 	$(CHAOS) run $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(STACK),--stack $(STACK))
 
 demo: tools wasm ## Start the stack and print three curl lines to try; Ctrl-C stops it
