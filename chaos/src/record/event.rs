@@ -65,6 +65,8 @@ pub struct Header {
     pub version: u32,
     /// `CHAOS-YYYYMMDD-NNN`.
     pub run_id: String,
+    /// The scenarios that were to run, by id: what is missing proves nothing.
+    pub planned: Vec<String>,
     /// What it ran on.
     pub environment: Environment,
 }

@@ -35,6 +35,9 @@ pub struct Report {
     pub run_id: String,
     /// What it ran on.
     pub environment: Environment,
+    /// The planned scenarios of which there is nothing, by id.
+    #[serde(default)]
+    pub not_run: Vec<String>,
     /// In the order they ran.
     pub scenarios: Vec<ScenarioReport>,
 }
@@ -117,9 +120,13 @@ impl Report {
             }
             scenarios.push(report);
         }
+        let ran = |id: &String| scenarios.iter().any(|it| it.id == *id);
+        let planned = record.header.planned.iter();
+        let not_run = planned.filter(|id| !ran(id)).cloned().collect();
         Self {
             run_id: record.header.run_id.clone(),
             environment,
+            not_run,
             scenarios,
         }
     }
@@ -152,13 +159,16 @@ impl Report {
     }
 
     /// The verdict on the whole run: refuted when any scenario is, else inconclusive when any is,
-    /// or when there is none.
+    /// or when a planned one is not there, or none is.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let any = |verdict| self.scenarios.iter().any(|it| it.verdict == verdict);
         if any(Verdict::Refuted) {
             Verdict::Refuted
-        } else if any(Verdict::Inconclusive) || self.scenarios.is_empty() {
+        } else if any(Verdict::Inconclusive)
+            || !self.not_run.is_empty()
+            || self.scenarios.is_empty()
+        {
             Verdict::Inconclusive
         } else {
             Verdict::Upheld

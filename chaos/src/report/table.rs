@@ -38,6 +38,9 @@ pub fn verdicts(report: &Report) -> String {
             text += &format!("  {reason}\n");
         }
     }
+    if !report.not_run.is_empty() {
+        text += &format!("\nnot run: {}\n", report.not_run.join(", "));
+    }
     let count = |verdict| {
         report
             .scenarios

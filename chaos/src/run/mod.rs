@@ -24,12 +24,28 @@ use crate::scenario::Scenario;
 use crate::tools::Tools;
 use progress::Progress;
 
-/// Runs scenarios; gives the run's folder, made in `out`. Ctrl-C and SIGTERM end the run early
+/// A run that is over.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its folder, with the record.
+    pub folder: PathBuf,
+    interrupted: watch::Receiver<bool>,
+}
+
+impl Ran {
+    /// Has somebody asked for the end by now, be it after the last scenario?
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        *self.interrupted.borrow()
+    }
+}
+
+/// Runs scenarios; the run's folder is made in `out`. Ctrl-C and SIGTERM end the run early
 /// but in order: faults are healed, processes are stopped, the record is complete.
 ///
 /// # Errors
 /// When a tool is missing or the record cannot be written.
-pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<PathBuf> {
+pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<Ran> {
     let environment = environment::discover(&Tools::find()?)?;
     let interrupted = watch_signals()?;
     let (folder, run_id) = folder::create(out)?;
@@ -37,6 +53,7 @@ pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<PathBuf> {
     let header = Header {
         version: VERSION,
         run_id: run_id.clone(),
+        planned: scenarios.iter().map(|it| it.id.clone()).collect(),
         environment,
     };
     recorder.write(&Event::Header(header))?;
@@ -65,7 +82,10 @@ pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<PathBuf> {
             progress.again(scenario);
         }
     }
-    Ok(folder)
+    Ok(Ran {
+        folder,
+        interrupted,
+    })
 }
 
 /// How often a scenario is tried when the machine spoils it: a trial that is inconclusive or void

@@ -67,6 +67,7 @@ pub(super) async fn run(
         config_hash: config_hash(scenario)?,
     })?;
     let (events, mut received) = mpsc::unbounded_channel();
+    let asked_to_end = interrupted.clone();
     let work = async move {
         let player = Player {
             scenario,
@@ -85,7 +86,10 @@ pub(super) async fn run(
     };
     let (result, written) = tokio::join!(work, write);
     written?;
-    let failure = result.err().map(|error| format!("{error:#}"));
+    // Also when it came during the healing, the stop or the reading of the logs.
+    let interrupted = || asked_to_end.borrow().then(|| anyhow!("interrupted"));
+    let failure = result.err().or_else(interrupted);
+    let failure = failure.map(|error| format!("{error:#}"));
     recorder.write(&Event::End {
         at_s: start.now_s(),
         failure,

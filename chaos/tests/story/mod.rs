@@ -70,7 +70,7 @@ impl Story {
     fn events(&self) -> Vec<Event> {
         let phases = &self.scenario.phases;
         let (fault_s, healed_s) = (phases.fault_at_s(), phases.recovery_at_s());
-        let mut events = vec![header(), self.begin()];
+        let mut events = vec![header(&self.scenario.id), self.begin()];
         for (at_s, phase) in [
             (0.0, Phase::Warmup),
             (phases.baseline_at_s(), Phase::Baseline),
@@ -181,7 +181,7 @@ impl Story {
     }
 }
 
-fn header() -> Event {
+fn header(planned: &str) -> Event {
     let environment = Environment {
         commit: "0123abc".into(),
         stack: "native".into(),
@@ -191,6 +191,7 @@ fn header() -> Event {
     Event::Header(Header {
         version: VERSION,
         run_id: "CHAOS-20260131-001".into(),
+        planned: vec![planned.to_owned()],
         environment,
     })
 }
