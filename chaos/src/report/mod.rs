@@ -19,7 +19,7 @@ pub use compare::compare;
 pub use markdown::markdown;
 pub use table::verdicts;
 
-use crate::judge::{Evidence, Finding, Verdict, judge};
+use crate::judge::{Cause, Evidence, Finding, Verdict, judge};
 use crate::record::{Action, Environment, Record, Trial};
 use crate::scenario::Source;
 
@@ -59,6 +59,9 @@ pub struct ScenarioReport {
     pub config_hash: String,
     /// What the trial proves.
     pub verdict: Verdict,
+    /// Why it is inconclusive; `null` when it is not.
+    #[serde(default)]
+    pub cause: Option<Cause>,
     /// The steady state failed before any fault.
     pub void: bool,
     /// Why it is not upheld.
@@ -114,8 +117,11 @@ impl Report {
         let mut scenarios: Vec<ScenarioReport> = Vec::new();
         for trial in &record.trials {
             let mut report = ScenarioReport::of(trial, &environment);
-            // A scenario comes again only after a trial that proved nothing.
-            if let Some(spoiled) = scenarios.pop_if(|before| before.id == report.id) {
+            // Only a trial that proved nothing gives way to the next: what is refuted stays so.
+            let gives_way = |before: &mut ScenarioReport| {
+                before.id == report.id && before.verdict == Verdict::Inconclusive
+            };
+            if let Some(spoiled) = scenarios.pop_if(gives_way) {
                 report.spoiled = [spoiled.spoiled, vec![spoiled.reasons.join("; ")]].concat();
             }
             scenarios.push(report);
@@ -188,6 +194,7 @@ impl ScenarioReport {
             started: trial.started.clone(),
             config_hash: trial.config_hash.clone(),
             verdict: judgement.verdict,
+            cause: judgement.cause,
             void: judgement.void,
             reasons: judgement.reasons,
             spoiled: Vec::new(),

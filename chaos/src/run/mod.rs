@@ -17,7 +17,6 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::judge::Verdict;
 use crate::record::{Event, Header, Record, Recorder, VERSION};
 use crate::report::Report;
 use crate::scenario::Scenario;
@@ -88,8 +87,7 @@ pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<Ran> {
     })
 }
 
-/// How often a scenario is tried when the machine spoils it: a trial that is inconclusive or void
-/// proves nothing either way. All trials stay in the record; the last is reported.
+/// How often a scenario is tried when the machine spoils it, and for no other reason. All trials stay in the record; the last is reported.
 const ATTEMPTS: u32 = 2;
 
 fn attempt_name(scenario: &Scenario, attempt: u32) -> String {
@@ -99,11 +97,13 @@ fn attempt_name(scenario: &Scenario, attempt: u32) -> String {
     }
 }
 
-/// Whether the trial that the record ends with proves nothing.
+/// Whether the machine spoiled the trial that the record ends with.
 fn is_spoiled(folder: &Path) -> Result<bool> {
     let report = Report::of(&Record::load(folder)?);
     let last = report.scenarios.last();
-    Ok(last.is_some_and(|it| it.verdict == Verdict::Inconclusive))
+    Ok(last
+        .and_then(|it| it.cause)
+        .is_some_and(crate::judge::Cause::is_machine))
 }
 
 /// Becomes true at the first SIGINT or SIGTERM.
