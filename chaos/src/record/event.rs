@@ -213,7 +213,7 @@ pub struct Sample {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultAction {
-    /// When it was done and read back.
+    /// When it began to be done.
     pub at_s: f64,
     /// Injected or healed.
     pub action: Action,
