@@ -68,3 +68,32 @@ fn a_refuted_trial_is_not_forgotten_for_a_later_upheld_one() {
     let table = report::verdicts(&late);
     assert!(table.contains("upheld (2nd try)"), "{table}");
 }
+
+fn without(text: &str, unwanted: impl Fn(&str) -> bool) -> Report {
+    let lines = text.split_inclusive('\n').filter(|line| !unwanted(line));
+    report(&lines.collect::<String>())
+}
+
+#[test]
+fn an_observer_that_was_silent_makes_the_run_inconclusive() {
+    let text = Story::healthy("c-02-redis-latency.toml").text();
+    for source in ["envoy", "redis", "upstream", "process"] {
+        let source = format!(r#""source":"{source}""#);
+        let report = without(&text, |line| line.contains(&source));
+        assert_eq!(report.verdict(), Verdict::Inconclusive, "{source}");
+        let reasons = &report.scenarios[0].reasons;
+        assert!(reasons[0].contains("gave no readings"), "{reasons:?}");
+    }
+}
+
+#[test]
+fn a_fault_that_did_not_go_as_planned_makes_the_run_inconclusive() {
+    let text = Story::healthy("c-03-redis-flapping.toml").text();
+    assert_eq!(report(&text).verdict(), Verdict::Upheld);
+    let unhealed = without(&text, |line| line.contains(r#""action":"heal""#));
+    assert_eq!(unhealed.verdict(), Verdict::Inconclusive);
+    let still = report(&text.replace("toggles", "none"));
+    assert_eq!(still.verdict(), Verdict::Inconclusive);
+    let reasons = &still.scenarios[0].reasons;
+    assert_eq!(reasons, &["Redis flapped 0 times, planned were 80"]);
+}

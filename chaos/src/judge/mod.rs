@@ -13,6 +13,7 @@
 mod breaker;
 mod conservation;
 mod evidence;
+mod instrument;
 mod measure;
 mod requests;
 mod resources;
@@ -22,6 +23,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{Evidence, Unmeasured};
+pub use instrument::{OFF_PLAN_S_MAX, SILENCE_S_MAX, TOGGLES_MIN};
 pub use measure::take;
 
 use crate::record::{Environment, Outcome, Trial};
@@ -193,6 +195,8 @@ fn suite(evidence: &Evidence<'_>) -> Vec<String> {
             trial.requests.len()
         ));
     }
+    reasons.extend(instrument::faults(trial));
+    reasons.extend(instrument::observers(evidence));
     reasons
 }
 

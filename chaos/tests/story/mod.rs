@@ -160,6 +160,7 @@ impl Story {
                 (names::VM_RELOADS, 0.0),
             ];
             events.push(sample(at_s, Source::Envoy, &envoy));
+            events.push(sample(at_s, Source::Redis, &[(names::INSTANCE, 1.0)]));
             let hits = count(Outcome::is_success);
             events.push(sample(at_s, Source::Upstream, &[(names::HITS, hits)]));
             let process = [
@@ -201,7 +202,8 @@ fn fault(at_s: f64, action: Action) -> Event {
         at_s,
         action,
         fault: "told".into(),
-        read_back: json!({}),
+        // As many as a flap of the shipped scenarios makes; other faults have none to look at.
+        read_back: json!({ "toggles": vec![(at_s, true); 80] }),
     })
 }
 
