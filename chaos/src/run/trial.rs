@@ -122,7 +122,7 @@ struct Player<'s> {
 }
 
 impl Player<'_> {
-    /// The scenario itself, then healing, a last reading, and the stack's end, in any case.
+    /// The scenario itself, then a last reading, healing, and the stack's end, in any case.
     async fn play(&self, stack: Stack, mut interrupted: watch::Receiver<bool>) -> Result<()> {
         let observers = Observers::new(&stack, &self.events)?;
         observers.read_all(0.0).await;
@@ -138,9 +138,10 @@ impl Player<'_> {
             () = observers.watch(self.start.at) => Err(anyhow!("the observers ended")),
             _ = interrupted.wait_for(|stop| *stop) => Err(anyhow!("interrupted")),
         };
-        let healed = heal_all(&stack).await.map(drop).context("heal");
         pacer.finish().await;
+        // Before the healing, which would start a Redis anew that had gone unplanned.
         observers.read_all(self.start.now_s()).await;
+        let healed = heal_all(&stack).await.map(drop).context("heal");
         let stopped = stack.stop().await.context("stop the stack");
         played.and(healed).and(stopped)
     }
