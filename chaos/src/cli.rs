@@ -117,11 +117,11 @@ async fn run_scenarios(
         bail!("stack compose is not supported yet; stack native needs no Docker");
     }
     let out = out.unwrap_or_else(|| repository().join(REPORTS));
-    let folder = run::run(scenarios, &out).await?;
-    let report = Report::make(&folder)?;
+    let ran = run::run(scenarios, &out).await?;
+    let report = Report::make(&ran.folder)?;
     print!("\n{}", report::verdicts(&report));
-    println!("{}", folder.join(report::MARKDOWN_FILE).display());
-    Ok(report.verdict().into())
+    println!("{}", ran.folder.join(report::MARKDOWN_FILE).display());
+    Ok(Exit::after(report.verdict(), ran.is_interrupted()))
 }
 
 fn list(scenarios: &[Scenario]) -> Exit {

@@ -18,6 +18,18 @@ pub enum Exit {
     Inconclusive = 3,
 }
 
+impl Exit {
+    /// How a run ends: one that somebody cut short never counts as a success, even when the
+    /// signal came only while it was judged.
+    #[must_use]
+    pub fn after(verdict: Verdict, interrupted: bool) -> Self {
+        match verdict {
+            Verdict::Upheld if interrupted => Self::Inconclusive,
+            verdict => verdict.into(),
+        }
+    }
+}
+
 impl From<Verdict> for Exit {
     fn from(verdict: Verdict) -> Self {
         match verdict {
@@ -45,5 +57,12 @@ mod tests {
         assert_eq!(number(Verdict::Refuted), 1);
         assert_eq!(Exit::Usage as u8, 2);
         assert_eq!(number(Verdict::Inconclusive), 3);
+    }
+
+    #[test]
+    fn an_interrupted_run_is_no_success_and_what_it_refuted_stays_refuted() {
+        assert_eq!(Exit::after(Verdict::Upheld, false), Exit::Success);
+        assert_eq!(Exit::after(Verdict::Upheld, true), Exit::Inconclusive);
+        assert_eq!(Exit::after(Verdict::Refuted, true), Exit::Refuted);
     }
 }

@@ -13,6 +13,7 @@
 mod breaker;
 mod conservation;
 mod evidence;
+mod instrument;
 mod measure;
 mod requests;
 mod resources;
@@ -22,10 +23,11 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{Evidence, Unmeasured};
+pub use instrument::{OFF_PLAN_S_MAX, SILENCE_S_MAX, TOGGLES_MIN};
 pub use measure::take;
 
 use crate::record::{Environment, Outcome, Trial};
-use crate::scenario::Check;
+use crate::scenario::{Check, Measure};
 
 /// The generator's 99th percentile of lateness must stay within this, or its latencies prove
 /// nothing. Well below the plan's tightest latency bound of 50 ms.
@@ -55,6 +57,31 @@ impl Verdict {
     }
 }
 
+/// Why a trial proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The suite failed, or its record lacks something.
+    Suite,
+    /// The machine did not send the load on time.
+    Machine,
+    /// Before the fault, requests were slow and nothing else was wrong.
+    SlowBaseline,
+    /// Before the fault, something other than the latency was wrong.
+    UnsteadyBaseline,
+    /// A check could not be measured.
+    Unmeasured,
+}
+
+impl Cause {
+    /// Did the machine spoil it, so that another trial may prove something? All else would be
+    /// hidden by trying again.
+    #[must_use]
+    pub fn is_machine(self) -> bool {
+        matches!(self, Self::Machine | Self::SlowBaseline)
+    }
+}
+
 /// A check and its number.
 #[derive(Debug, Clone)]
 pub struct Finding {
@@ -78,6 +105,8 @@ impl Finding {
 pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
+    /// Why it is inconclusive; `None` when it is not.
+    pub cause: Option<Cause>,
     /// The steady state failed before any fault.
     pub void: bool,
     /// Why it is not upheld, each a sentence.
@@ -96,11 +125,18 @@ pub fn judge(trial: &Trial, environment: &Environment) -> Judgement {
     };
     let findings: Vec<Finding> = trial.scenario.checks.iter().map(find).collect();
     let steady: Vec<Finding> = trial.scenario.steady.iter().map(find).collect();
-    let (mut verdict, mut void) = (Verdict::Inconclusive, false);
-    let mut reasons = instrument(&evidence);
+    let (mut verdict, mut cause, mut void) = (Verdict::Inconclusive, None, false);
+    let (suite, machine) = (suite(&evidence), machine(&evidence));
+    if !suite.is_empty() {
+        cause = Some(Cause::Suite);
+    } else if !machine.is_empty() {
+        cause = Some(Cause::Machine);
+    }
+    let mut reasons = [suite, machine].concat();
     if reasons.is_empty() {
         reasons = because(&steady, |held| held != Some(true));
         void = !reasons.is_empty();
+        cause = void.then(|| unsteady(&steady));
     }
     if reasons.is_empty() {
         reasons = because(&findings, |held| held == Some(false));
@@ -110,20 +146,37 @@ pub fn judge(trial: &Trial, environment: &Environment) -> Judgement {
     }
     if reasons.is_empty() {
         reasons = because(&findings, |held| held.is_none());
+        cause = (!reasons.is_empty()).then_some(Cause::Unmeasured);
     }
     if reasons.is_empty() {
         verdict = Verdict::Upheld;
     }
     Judgement {
         verdict,
+        cause,
         void,
         reasons,
         findings,
     }
 }
 
+/// Whether an unsteady baseline was merely slow. What was not measured was not slow.
+fn unsteady(steady: &[Finding]) -> Cause {
+    let mut failed = steady.iter().filter(|it| it.held() != Some(true));
+    if failed.all(|it| it.held() == Some(false) && is_latency(it.check.measure)) {
+        Cause::SlowBaseline
+    } else {
+        Cause::UnsteadyBaseline
+    }
+}
+
+fn is_latency(measure: Measure) -> bool {
+    use Measure::{Longest, P50, P95, P99, P99OverBaseline};
+    matches!(measure, P50 | P95 | P99 | Longest | P99OverBaseline)
+}
+
 /// What is wrong with the suite's own part of the run.
-fn instrument(evidence: &Evidence<'_>) -> Vec<String> {
+fn suite(evidence: &Evidence<'_>) -> Vec<String> {
     let trial = evidence.trial();
     let mut reasons = Vec::new();
     match &trial.end {
@@ -142,6 +195,15 @@ fn instrument(evidence: &Evidence<'_>) -> Vec<String> {
             trial.requests.len()
         ));
     }
+    reasons.extend(instrument::faults(trial));
+    reasons.extend(instrument::observers(evidence));
+    reasons
+}
+
+/// What the machine did not manage: to send the load when it was due.
+fn machine(evidence: &Evidence<'_>) -> Vec<String> {
+    let trial = evidence.trial();
+    let mut reasons = Vec::new();
     let unsent = trial
         .requests
         .iter()

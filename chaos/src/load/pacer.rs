@@ -93,9 +93,8 @@ struct Gate {
 impl Gate {
     fn pass(&self, arrival: Arrival, answer: impl Future<Output = Outcome> + Send + 'static) {
         let due = self.start + Duration::from_secs_f64(arrival.due_s);
-        let late_us = micros(due.elapsed());
         let sink = self.sink.clone();
-        let request = move |outcome| Request {
+        let request = move |late_us, outcome| Request {
             due_s: arrival.due_s,
             late_us,
             took_us: micros(due.elapsed()),
@@ -103,10 +102,15 @@ impl Gate {
         };
         // A closed sink means that the run is being torn down: nobody wants to know.
         match Arc::clone(&self.room).try_acquire_owned() {
-            Err(_) => drop(sink.send(Event::Request(request(Outcome::NotSent)))),
+            Err(_) => drop(sink.send(Event::Request(request(
+                micros(due.elapsed()),
+                Outcome::NotSent,
+            )))),
             Ok(permit) => drop(self.runtime.spawn(async move {
+                // Here, at the task's first poll: a busy runtime makes requests late, too.
+                let late_us = micros(due.elapsed());
                 let outcome = answer.await;
-                let _ = sink.send(Event::Request(request(outcome)));
+                let _ = sink.send(Event::Request(request(late_us, outcome)));
                 drop(permit);
             })),
         }
@@ -129,4 +133,31 @@ fn sleep_until(due: Instant, stop: &AtomicBool) -> bool {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    #[tokio::test]
+    async fn a_runtime_that_is_busy_when_a_request_is_due_makes_it_late() {
+        const BUSY: Duration = Duration::from_millis(100);
+        let text = include_str!("../../scenarios/c-01-redis-unavailable.toml");
+        let load = Scenario::parse(text).unwrap().load;
+        let (sink, mut events) = tokio::sync::mpsc::unbounded_channel();
+        let start = Instant::now();
+        let answer = |_| async { Outcome::Counted };
+        let pacer = Pacer::start(load, 0.001, start, sink, answer);
+        // This runtime has one thread: while it is held up, no task of it runs.
+        thread::sleep(BUSY);
+        pacer.finish().await;
+        let Some(Event::Request(request)) = events.recv().await else {
+            panic!("expected a request");
+        };
+        assert!(
+            u128::from(request.late_us) >= BUSY.as_micros() / 2,
+            "{request:?}"
+        );
+    }
 }

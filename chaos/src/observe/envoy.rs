@@ -87,7 +87,7 @@ pub struct EnvoySample {
     pub store_connections: u64,
     /// Of these, those that failed.
     pub store_connect_failures: u64,
-    /// Reloads of the filter's VM after a trap.
+    /// Reloads of the filter's VMs after a trap: of the filter's own and of the Redis bridge's.
     pub vm_reloads: u64,
     /// Bytes that Envoy's allocator has handed out.
     pub memory_bytes: u64,
@@ -169,7 +169,11 @@ impl EnvoySample {
             ("envoy_cluster_upstream_cx_connect_fail", Some("redis")) => {
                 self.store_connect_failures = count(line);
             }
-            ("envoy_wasm_velocitygate_vm_reload_success", _) => self.vm_reloads = count(line),
+            (
+                "envoy_wasm_velocitygate_vm_reload_success"
+                | "envoy_wasm_velocitygate_redis_vm_reload_success",
+                _,
+            ) => self.vm_reloads += count(line),
             ("envoy_server_memory_allocated", _) => self.memory_bytes = count(line),
             _ => {}
         }
@@ -264,5 +268,12 @@ envoy_cluster_upstream_rq_total{envoy_cluster_name="upstream"} 12
     #[test]
     fn an_envoy_without_the_filter_has_no_breaker() {
         assert_eq!(EnvoySample::parse("").unwrap(), EnvoySample::default());
+    }
+
+    #[test]
+    fn reloads_of_both_plugins_count() {
+        let text = "envoy_wasm_velocitygate_vm_reload_success{} 1\n\
+            envoy_wasm_velocitygate_redis_vm_reload_success{} 2\n";
+        assert_eq!(EnvoySample::parse(text).unwrap().vm_reloads, 3);
     }
 }

@@ -65,6 +65,8 @@ pub struct Header {
     pub version: u32,
     /// `CHAOS-YYYYMMDD-NNN`.
     pub run_id: String,
+    /// The scenarios that were to run, by id: what is missing proves nothing.
+    pub planned: Vec<String>,
     /// What it ran on.
     pub environment: Environment,
 }
@@ -211,7 +213,7 @@ pub struct Sample {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultAction {
-    /// When it was done and read back.
+    /// When it began to be done.
     pub at_s: f64,
     /// Injected or healed.
     pub action: Action,

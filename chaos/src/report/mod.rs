@@ -19,7 +19,7 @@ pub use compare::compare;
 pub use markdown::markdown;
 pub use table::verdicts;
 
-use crate::judge::{Evidence, Finding, Verdict, judge};
+use crate::judge::{Cause, Evidence, Finding, Verdict, judge};
 use crate::record::{Action, Environment, Record, Trial};
 use crate::scenario::Source;
 
@@ -35,6 +35,9 @@ pub struct Report {
     pub run_id: String,
     /// What it ran on.
     pub environment: Environment,
+    /// The planned scenarios of which there is nothing, by id.
+    #[serde(default)]
+    pub not_run: Vec<String>,
     /// In the order they ran.
     pub scenarios: Vec<ScenarioReport>,
 }
@@ -56,6 +59,9 @@ pub struct ScenarioReport {
     pub config_hash: String,
     /// What the trial proves.
     pub verdict: Verdict,
+    /// Why it is inconclusive; `null` when it is not.
+    #[serde(default)]
+    pub cause: Option<Cause>,
     /// The steady state failed before any fault.
     pub void: bool,
     /// Why it is not upheld.
@@ -111,15 +117,22 @@ impl Report {
         let mut scenarios: Vec<ScenarioReport> = Vec::new();
         for trial in &record.trials {
             let mut report = ScenarioReport::of(trial, &environment);
-            // A scenario comes again only after a trial that proved nothing.
-            if let Some(spoiled) = scenarios.pop_if(|before| before.id == report.id) {
+            // Only a trial that proved nothing gives way to the next: what is refuted stays so.
+            let gives_way = |before: &mut ScenarioReport| {
+                before.id == report.id && before.verdict == Verdict::Inconclusive
+            };
+            if let Some(spoiled) = scenarios.pop_if(gives_way) {
                 report.spoiled = [spoiled.spoiled, vec![spoiled.reasons.join("; ")]].concat();
             }
             scenarios.push(report);
         }
+        let ran = |id: &String| scenarios.iter().any(|it| it.id == *id);
+        let planned = record.header.planned.iter();
+        let not_run = planned.filter(|id| !ran(id)).cloned().collect();
         Self {
             run_id: record.header.run_id.clone(),
             environment,
+            not_run,
             scenarios,
         }
     }
@@ -152,13 +165,16 @@ impl Report {
     }
 
     /// The verdict on the whole run: refuted when any scenario is, else inconclusive when any is,
-    /// or when there is none.
+    /// or when a planned one is not there, or none is.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let any = |verdict| self.scenarios.iter().any(|it| it.verdict == verdict);
         if any(Verdict::Refuted) {
             Verdict::Refuted
-        } else if any(Verdict::Inconclusive) || self.scenarios.is_empty() {
+        } else if any(Verdict::Inconclusive)
+            || !self.not_run.is_empty()
+            || self.scenarios.is_empty()
+        {
             Verdict::Inconclusive
         } else {
             Verdict::Upheld
@@ -178,6 +194,7 @@ impl ScenarioReport {
             started: trial.started.clone(),
             config_hash: trial.config_hash.clone(),
             verdict: judgement.verdict,
+            cause: judgement.cause,
             void: judgement.void,
             reasons: judgement.reasons,
             spoiled: Vec::new(),

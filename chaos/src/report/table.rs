@@ -22,7 +22,7 @@ pub fn verdicts(report: &Report) -> String {
         };
         table.add_row([
             format!("{} {}", it.id, it.name),
-            it.verdict_text(),
+            it.verdict_text() + &nth_try(it.spoiled.len() + 1),
             score(Source::Plan),
             score(Source::Target),
             shown(it.fault.success.map(|share| share * 100.0), " %"),
@@ -38,6 +38,9 @@ pub fn verdicts(report: &Report) -> String {
             text += &format!("  {reason}\n");
         }
     }
+    if !report.not_run.is_empty() {
+        text += &format!("\nnot run: {}\n", report.not_run.join(", "));
+    }
     let count = |verdict| {
         report
             .scenarios
@@ -52,6 +55,16 @@ pub fn verdicts(report: &Report) -> String {
         count(Verdict::Refuted),
         count(Verdict::Inconclusive),
     )
+}
+
+/// Nothing for the first: a try is told of when it was not the only one.
+fn nth_try(number: usize) -> String {
+    match number {
+        0 | 1 => String::new(),
+        2 => " (2nd try)".to_owned(),
+        3 => " (3rd try)".to_owned(),
+        later => format!(" ({later}th try)"),
+    }
 }
 
 fn shown(value: Option<f64>, unit: &str) -> String {

@@ -107,9 +107,11 @@ impl Stage<'_> {
 
     async fn heal(&self, fault: &Fault, applied: Applied) -> Result<()> {
         let name = name_of(fault)?;
-        let healed = applied.heal(self.stack).await;
-        let healed = healed.with_context(|| format!("heal {name}"))?;
+        // Before the call: the way may be whole long before the last of it has answered.
         let at_s = self.now_s();
+        let healed = applied.heal(self.stack).await;
+        let took_s = self.now_s() - at_s;
+        let healed = healed.with_context(|| format!("heal {name}"))?;
         self.progress.step(at_s, &format!("healed {name}"));
         if healed.toxiproxy_restarted {
             self.progress.step(at_s, "toxiproxy restarted");
@@ -126,6 +128,7 @@ impl Stage<'_> {
             .collect();
         let toxics = self.stack.toxiproxy().toxics(REDIS_PROXY).await?;
         let read_back = json!({
+            "took_s": took_s,
             "toxics": toxics,
             "toggles": toggles,
             "toxiproxy_restarted": healed.toxiproxy_restarted,

@@ -17,19 +17,34 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::judge::Verdict;
 use crate::record::{Event, Header, Record, Recorder, VERSION};
 use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::tools::Tools;
 use progress::Progress;
 
-/// Runs scenarios; gives the run's folder, made in `out`. Ctrl-C and SIGTERM end the run early
+/// A run that is over.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its folder, with the record.
+    pub folder: PathBuf,
+    interrupted: watch::Receiver<bool>,
+}
+
+impl Ran {
+    /// Has somebody asked for the end by now, be it after the last scenario?
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        *self.interrupted.borrow()
+    }
+}
+
+/// Runs scenarios; the run's folder is made in `out`. Ctrl-C and SIGTERM end the run early
 /// but in order: faults are healed, processes are stopped, the record is complete.
 ///
 /// # Errors
 /// When a tool is missing or the record cannot be written.
-pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<PathBuf> {
+pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<Ran> {
     let environment = environment::discover(&Tools::find()?)?;
     let interrupted = watch_signals()?;
     let (folder, run_id) = folder::create(out)?;
@@ -37,6 +52,7 @@ pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<PathBuf> {
     let header = Header {
         version: VERSION,
         run_id: run_id.clone(),
+        planned: scenarios.iter().map(|it| it.id.clone()).collect(),
         environment,
     };
     recorder.write(&Event::Header(header))?;
@@ -65,11 +81,13 @@ pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<PathBuf> {
             progress.again(scenario);
         }
     }
-    Ok(folder)
+    Ok(Ran {
+        folder,
+        interrupted,
+    })
 }
 
-/// How often a scenario is tried when the machine spoils it: a trial that is inconclusive or void
-/// proves nothing either way. All trials stay in the record; the last is reported.
+/// How often a scenario is tried when the machine spoils it, and for no other reason. All trials stay in the record; the last is reported.
 const ATTEMPTS: u32 = 2;
 
 fn attempt_name(scenario: &Scenario, attempt: u32) -> String {
@@ -79,11 +97,13 @@ fn attempt_name(scenario: &Scenario, attempt: u32) -> String {
     }
 }
 
-/// Whether the trial that the record ends with proves nothing.
+/// Whether the machine spoiled the trial that the record ends with.
 fn is_spoiled(folder: &Path) -> Result<bool> {
     let report = Report::of(&Record::load(folder)?);
     let last = report.scenarios.last();
-    Ok(last.is_some_and(|it| it.verdict == Verdict::Inconclusive))
+    Ok(last
+        .and_then(|it| it.cause)
+        .is_some_and(crate::judge::Cause::is_machine))
 }
 
 /// Becomes true at the first SIGINT or SIGTERM.

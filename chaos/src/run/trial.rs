@@ -67,6 +67,7 @@ pub(super) async fn run(
         config_hash: config_hash(scenario)?,
     })?;
     let (events, mut received) = mpsc::unbounded_channel();
+    let asked_to_end = interrupted.clone();
     let work = async move {
         let player = Player {
             scenario,
@@ -85,7 +86,10 @@ pub(super) async fn run(
     };
     let (result, written) = tokio::join!(work, write);
     written?;
-    let failure = result.err().map(|error| format!("{error:#}"));
+    // Also when it came during the healing, the stop or the reading of the logs.
+    let interrupted = || asked_to_end.borrow().then(|| anyhow!("interrupted"));
+    let failure = result.err().or_else(interrupted);
+    let failure = failure.map(|error| format!("{error:#}"));
     recorder.write(&Event::End {
         at_s: start.now_s(),
         failure,
@@ -118,7 +122,7 @@ struct Player<'s> {
 }
 
 impl Player<'_> {
-    /// The scenario itself, then healing, a last reading, and the stack's end, in any case.
+    /// The scenario itself, then a last reading, healing, and the stack's end, in any case.
     async fn play(&self, stack: Stack, mut interrupted: watch::Receiver<bool>) -> Result<()> {
         let observers = Observers::new(&stack, &self.events)?;
         observers.read_all(0.0).await;
@@ -134,9 +138,10 @@ impl Player<'_> {
             () = observers.watch(self.start.at) => Err(anyhow!("the observers ended")),
             _ = interrupted.wait_for(|stop| *stop) => Err(anyhow!("interrupted")),
         };
-        let healed = heal_all(&stack).await.map(drop).context("heal");
         pacer.finish().await;
+        // Before the healing, which would start a Redis anew that had gone unplanned.
         observers.read_all(self.start.now_s()).await;
+        let healed = heal_all(&stack).await.map(drop).context("heal");
         let stopped = stack.stop().await.context("stop the stack");
         played.and(healed).and(stopped)
     }

@@ -70,7 +70,7 @@ impl Story {
     fn events(&self) -> Vec<Event> {
         let phases = &self.scenario.phases;
         let (fault_s, healed_s) = (phases.fault_at_s(), phases.recovery_at_s());
-        let mut events = vec![header(), self.begin()];
+        let mut events = vec![header(&self.scenario.id), self.begin()];
         for (at_s, phase) in [
             (0.0, Phase::Warmup),
             (phases.baseline_at_s(), Phase::Baseline),
@@ -160,6 +160,7 @@ impl Story {
                 (names::VM_RELOADS, 0.0),
             ];
             events.push(sample(at_s, Source::Envoy, &envoy));
+            events.push(sample(at_s, Source::Redis, &[(names::INSTANCE, 1.0)]));
             let hits = count(Outcome::is_success);
             events.push(sample(at_s, Source::Upstream, &[(names::HITS, hits)]));
             let process = [
@@ -181,7 +182,7 @@ impl Story {
     }
 }
 
-fn header() -> Event {
+fn header(planned: &str) -> Event {
     let environment = Environment {
         commit: "0123abc".into(),
         stack: "native".into(),
@@ -191,6 +192,7 @@ fn header() -> Event {
     Event::Header(Header {
         version: VERSION,
         run_id: "CHAOS-20260131-001".into(),
+        planned: vec![planned.to_owned()],
         environment,
     })
 }
@@ -200,7 +202,8 @@ fn fault(at_s: f64, action: Action) -> Event {
         at_s,
         action,
         fault: "told".into(),
-        read_back: json!({}),
+        // As many as a flap of the shipped scenarios makes; other faults have none to look at.
+        read_back: json!({ "toggles": vec![(at_s, true); 80] }),
     })
 }
 
