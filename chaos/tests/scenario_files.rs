@@ -65,7 +65,13 @@ fn the_plans_thresholds_are_bounds() {
             1.0,
         ),
         ("C-02", Measure::P99, Window::Fault, Op::Below, 100.0),
-        ("C-03", Measure::ErrorShare, Window::Fault, Op::Below, 0.05),
+        (
+            "C-03",
+            Measure::SuccessShare,
+            Window::Fault,
+            Op::Above,
+            0.95,
+        ),
         (
             "C-03",
             Measure::FullRecovery,

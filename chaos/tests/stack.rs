@@ -39,6 +39,15 @@ fn is_gone(pid: u32) -> bool {
         .is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
+/// Whether every thread of a process has stopped.
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status"));
+        status.is_ok_and(|status| status.contains("State:\tT"))
+    })
+}
+
 /// Whether Redis answers through Toxiproxy within the given time.
 async fn answers(stack: &Stack, within: Duration) -> bool {
     let ask = async {
@@ -207,6 +216,10 @@ async fn a_hung_toxiproxy_is_restarted_by_healing_and_leads_to_redis_again() {
     let applied = Fault::BlackHole.apply(&stack).await.unwrap();
     let hung = stack.pids().await[0];
     kill(Pid::from_raw(hung.cast_signed()), Signal::SIGSTOP).unwrap();
+    // A thread of it may be at work still when the signal was sent.
+    while !is_stopped(hung) {
+        tokio::task::yield_now().await;
+    }
     assert!(applied.heal(&stack).await.unwrap().toxiproxy_restarted);
     assert!(is_gone(hung));
     assert!(answers(&stack, DEADLINE).await);

@@ -46,7 +46,7 @@ pub(super) fn illegal_moves(evidence: &Evidence<'_>) -> f64 {
 }
 
 /// From the last healing until the breaker is closed and, for [`SUSTAINED_S`] on, every request
-/// is answered with a known count. Infinite when that never came.
+/// is admitted with a known count: a fallback's refusals say 429 too. Infinite when that never came.
 pub(super) fn full_recovery_s(evidence: &Evidence<'_>) -> Result<f64, Unmeasured> {
     let (_, healed_s) = evidence.fault_span()?;
     let trial = evidence.trial();
@@ -57,7 +57,7 @@ pub(super) fn full_recovery_s(evidence: &Evidence<'_>) -> Result<f64, Unmeasured
     };
     let mut good_since_s = from_s;
     for request in trial.requests.iter().filter(|it| it.due_s >= from_s) {
-        if !matches!(request.outcome, Outcome::Counted | Outcome::Refused) {
+        if request.outcome != Outcome::Counted {
             good_since_s = good_since_s.max(request.done_s());
         } else if request.due_s - good_since_s >= SUSTAINED_S {
             return Ok(good_since_s - healed_s);

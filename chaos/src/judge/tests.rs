@@ -200,23 +200,25 @@ fn a_breaker_may_only_move_along_its_state_machine() {
 #[test]
 fn recovery_needs_a_closed_breaker_and_half_a_second_of_known_counts() {
     use BreakerState::{Closed, Open};
-    let recovery = |bad_until: u32, last: BreakerState| {
+    let recovery_of = |bad_outcome: Outcome, bad_until: u32, last: BreakerState| {
         let mut trial = trial();
         trial.faults = vec![fault(2.0, Action::Inject), fault(4.0, Action::Heal)];
         trial.moves = moves(&[(2.5, Closed, Open), (4.25, Open, last)]);
         trial.requests = (0..20_u32)
             .map(|index| {
                 let bad = index < bad_until;
-                let outcome = if bad {
-                    Outcome::Uncounted
-                } else {
-                    Outcome::Counted
-                };
+                let outcome = if bad { bad_outcome } else { Outcome::Counted };
                 request(4.0 + f64::from(index) * 0.125, 0, outcome)
             })
             .collect();
         measured(&trial, Measure::FullRecovery, Window::Recovery).unwrap()
     };
+    let recovery = |bad_until, last| recovery_of(Outcome::Uncounted, bad_until, last);
+    assert_eq!(
+        recovery_of(Outcome::Refused, 5, Closed),
+        0.5,
+        "a refusal is no recovery"
+    );
     assert_eq!(
         recovery(0, Closed),
         0.25,

@@ -153,6 +153,10 @@ impl Story {
                     "decision.degraded_deny",
                     count(|it| it == Outcome::Unavailable),
                 ),
+                (
+                    "decision.degraded_local_deny",
+                    count(|it| it == Outcome::Refused),
+                ),
                 ("redis_calls.ok", counted),
                 ("redis_calls.timeout", failed.count() as f64),
                 (names::COMPLETED, done.len() as f64),
