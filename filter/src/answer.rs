@@ -63,7 +63,7 @@ pub fn limit_headers(
     if let (true, Some(tightest)) = (enabled.x_ratelimit, standings.first()) {
         headers.push((
             "x-ratelimit-limit",
-            tightest.rule.limit.requests.to_string(),
+            tightest.rule.limit.requests().to_string(),
         ));
         headers.push(("x-ratelimit-remaining", tightest.remaining().to_string()));
         headers.push((
@@ -77,7 +77,7 @@ pub fn limit_headers(
 impl RuleStanding<'_> {
     /// What the client may still send, never above the quota that `q` names.
     fn remaining(&self) -> u64 {
-        self.standing.remaining.min(self.rule.limit.requests)
+        self.standing.remaining.min(self.rule.limit.requests())
     }
 
     /// Until there is more quota: the next request's worth when nothing is left, so that it never
@@ -104,20 +104,20 @@ impl RuleStanding<'_> {
     fn remaining_share(&self) -> u64 {
         let parts = u128::from(self.standing.remaining).saturating_mul(1_000_000);
         let share = parts
-            .checked_div(self.rule.limit.burst.into())
+            .checked_div(self.rule.limit.capacity().into())
             .unwrap_or_default();
         u64::try_from(share).unwrap_or(u64::MAX)
     }
 
     fn policy(&self) -> String {
         let limit = self.rule.limit;
-        let seconds = limit.per.secs_rounded_up();
-        let window = if limit.per == Micros::from_secs(seconds) {
+        let seconds = limit.per().secs_rounded_up();
+        let window = if limit.per() == Micros::from_secs(seconds) {
             format!(";w={seconds}")
         } else {
             String::new()
         };
-        format!("\"{}\";q={}{window}", self.rule.name, limit.requests)
+        format!("\"{}\";q={}{window}", self.rule.name, limit.requests())
     }
 
     fn limit(&self) -> String {

@@ -88,6 +88,11 @@ impl Add<Micros> for Instant {
     }
 }
 
+/// A point in time on Redis's clock, in microseconds since the epoch. Never compared with an
+/// [`Instant`]: it is kept to be handed back to Redis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RedisTime(pub u64);
+
 #[cfg(test)]
 mod tests {
     use super::*;

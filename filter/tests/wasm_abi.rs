@@ -30,10 +30,10 @@ const CLOSED: &str = r#"{ "rules": [ { "name": "per-key", "key": [ { "header": "
     "limit": { "requests": 10, "per": "1m" }, "on_failure": "deny" } ] }"#;
 
 /// One request charged, 9 tokens left, full in 6 seconds.
-const CHARGED: &str = "*4\r\n:1\r\n:9\r\n:0\r\n:6000000\r\n";
+const CHARGED: &str = "*5\r\n:1\r\n:7\r\n:9\r\n:0\r\n:6000000\r\n";
 
 /// None charged, room for one more in 6 seconds.
-const REFUSED: &str = "*4\r\n:0\r\n:0\r\n:6000000\r\n:60000000\r\n";
+const REFUSED: &str = "*5\r\n:0\r\n:7\r\n:0\r\n:6000000\r\n:60000000\r\n";
 
 /// One worker and its configured root.
 struct Fixture {

@@ -34,11 +34,11 @@ pub(super) struct Lie {
     pub(super) begins_properly: bool,
 }
 
-/// An honest answer to one request: admitted, 2 left, no wait, full again in 20 s.
-const PROPER: &[u8] = b"*4\r\n:1\r\n:2\r\n:0\r\n:20000000\r\n";
+/// An honest answer to one request: admitted, at some time, 2 left, no wait, full again in 20 s.
+const PROPER: &[u8] = b"*5\r\n:1\r\n:1700000000000000\r\n:2\r\n:0\r\n:20000000\r\n";
 
 const PROPER_AND_MORE: &[u8] =
-    b"*4\r\n:1\r\n:2\r\n:0\r\n:20000000\r\n*4\r\n:1\r\n:2\r\n:0\r\n:20000000\r\n+OK\r\n";
+    b"*5\r\n:1\r\n:7\r\n:2\r\n:0\r\n:20000000\r\n*5\r\n:1\r\n:7\r\n:2\r\n:0\r\n:20000000\r\n+OK\r\n";
 
 const fn lie(name: &'static str, act: Act) -> Lie {
     Lie {
@@ -63,10 +63,10 @@ pub(super) const LIES: &[Lie] = &[
         "an HTTP answer",
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
     ),
-    say("a reply cut short, then silence", b"*4\r\n:1\r\n:2"),
+    say("a reply cut short, then silence", b"*5\r\n:1\r\n:7\r\n:2"),
     lie(
         "a reply cut short, then a close",
-        Act::Hang(b"*4\r\n:1\r\n:2"),
+        Act::Hang(b"*5\r\n:1\r\n:7\r\n:2"),
     ),
     lie("a close without a word", Act::Hang(b"")),
     say("silence", b""),
@@ -93,24 +93,33 @@ pub(super) const LIES: &[Lie] = &[
     say("a number alone", b":1\r\n"),
     say(
         "texts instead of numbers",
-        b"*4\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n0\r\n$1\r\n9\r\n",
+        b"*5\r\n$1\r\n1\r\n$1\r\n7\r\n$1\r\n2\r\n$1\r\n0\r\n$1\r\n9\r\n",
     ),
     say(
         "arrays instead of numbers",
-        b"*4\r\n*0\r\n*0\r\n*0\r\n*0\r\n",
+        b"*5\r\n*0\r\n*0\r\n*0\r\n*0\r\n*0\r\n",
     ),
     say("a RESP3 map", b"%1\r\n+a\r\n:1\r\n"),
-    say("too few numbers", b"*3\r\n:1\r\n:2\r\n:0\r\n"),
-    say("too many numbers", b"*5\r\n:1\r\n:2\r\n:0\r\n:0\r\n:0\r\n"),
+    say("too few numbers", b"*4\r\n:1\r\n:7\r\n:2\r\n:0\r\n"),
+    say(
+        "too many numbers",
+        b"*6\r\n:1\r\n:7\r\n:2\r\n:0\r\n:0\r\n:0\r\n",
+    ),
     say(
         "more admitted than asked",
-        b"*4\r\n:1000000\r\n:2\r\n:0\r\n:0\r\n",
+        b"*5\r\n:1000000\r\n:7\r\n:2\r\n:0\r\n:0\r\n",
     ),
-    say("negative admitted", b"*4\r\n:-1\r\n:2\r\n:0\r\n:0\r\n"),
-    say("negative remaining", b"*4\r\n:1\r\n:-2\r\n:0\r\n:0\r\n"),
+    say(
+        "negative admitted",
+        b"*5\r\n:-1\r\n:7\r\n:2\r\n:0\r\n:0\r\n",
+    ),
+    say(
+        "negative remaining",
+        b"*5\r\n:1\r\n:7\r\n:-2\r\n:0\r\n:0\r\n",
+    ),
     say(
         "a number beyond 64 bits",
-        b"*4\r\n:1\r\n:99999999999999999999\r\n:0\r\n:0\r\n",
+        b"*5\r\n:1\r\n:7\r\n:99999999999999999999\r\n:0\r\n:0\r\n",
     ),
     Lie {
         opens: false,

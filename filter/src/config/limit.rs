@@ -2,7 +2,7 @@
 
 use super::scalar::Ratio;
 use super::value::Value;
-use crate::limit::TokenBucket;
+use crate::limit::{Limit, TokenBucket};
 use crate::units::Micros;
 
 /// The largest number of tokens that a limit or a cost can name.
@@ -18,7 +18,7 @@ pub const BUCKET_FILL_MAX: Micros = Micros::from_secs(36_525 * 86_400);
 /// Algorithms of the contract that are still to come.
 const NOT_YET: [&str; 3] = ["sliding_window", "sliding_log", "fixed_window"];
 
-pub(super) fn read(value: &Value<'_>) -> Option<TokenBucket> {
+pub(super) fn read(value: &Value<'_>) -> Option<Limit> {
     value.object(|fields| {
         let algorithm = fields.or("algorithm", (), |value| {
             value.choice(&[("token_bucket", ())], &NOT_YET)
@@ -36,7 +36,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<TokenBucket> {
             return value
                 .refuse("filling the bucket (burst x per / requests) would take over 100 years");
         }
-        Some(bucket)
+        Some(Limit::TokenBucket(bucket))
     })
 }
 
@@ -51,11 +51,11 @@ fn fill_micros(bucket: &TokenBucket) -> u128 {
 }
 
 /// The bucket of one worker that stands in while Redis is away: `share` of the limit's requests
-/// and burst, both rounded down but at least 1, over the same window.
-pub(super) fn local(limit: &TokenBucket, share: Ratio) -> TokenBucket {
+/// and capacity, both rounded down but at least 1, over the same window.
+pub(super) fn local(limit: &Limit, share: Ratio) -> TokenBucket {
     TokenBucket {
-        requests: share.of(limit.requests).max(1),
-        per: limit.per,
-        burst: share.of(limit.burst).max(1),
+        requests: share.of(limit.requests()).max(1),
+        per: limit.per(),
+        burst: share.of(limit.capacity()).max(1),
     }
 }

@@ -4,7 +4,7 @@ use super::document::Node;
 use super::scalar::Ratio;
 use super::value::{Fields, Value};
 use super::{TOKENS_MAX, key, limit, matcher};
-use crate::limit::TokenBucket;
+use crate::limit::{Limit, TokenBucket};
 use crate::matching::{KeyRecipe, Keyed, Matcher, Request};
 
 /// The most rules: every request is tried against each.
@@ -24,7 +24,7 @@ pub struct Rule {
     /// What happens when a part of the key is absent.
     pub missing_key: MissingKey,
     /// How much is allowed.
-    pub limit: TokenBucket,
+    pub limit: Limit,
     /// Tokens a request takes; at most the limit's burst. 0 reads without charging.
     pub cost: u64,
     /// What happens when Redis does not answer.
@@ -131,22 +131,23 @@ fn missing_key(value: &Value<'_>) -> Option<MissingKey> {
 }
 
 /// A request that costs more than the bucket holds could never pass.
-fn cost(value: &Value<'_>, limit: Option<&TokenBucket>) -> Option<u64> {
+fn cost(value: &Value<'_>, limit: Option<&Limit>) -> Option<u64> {
     if matches!(value.node(), Node::Object(_)) {
         return value.refuse("a cost taken from a header is not supported yet");
     }
     let cost = value.whole(0..=TOKENS_MAX)?;
     match limit {
-        Some(limit) if cost > limit.burst => {
-            value.expected(format_args!("at most the limit's burst, {}", limit.burst))
-        }
+        Some(limit) if cost > limit.capacity() => value.expected(format_args!(
+            "at most the limit's burst, {}",
+            limit.capacity()
+        )),
         _ => Some(cost),
     }
 }
 
 fn on_failure(
     fields: &mut Fields<'_, '_>,
-    limit: Option<&TokenBucket>,
+    limit: Option<&Limit>,
     cost: Option<u64>,
 ) -> Option<OnFailure> {
     let policies = [

@@ -2,7 +2,7 @@
 //! Mistakes with their exact messages are files, read by `tests/config_files.rs`.
 
 use super::*;
-use crate::limit::TokenBucket;
+use crate::limit::{Limit, TokenBucket};
 use crate::units::Micros;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -59,11 +59,11 @@ fn the_defaults_are_those_of_the_contract() {
         matcher: crate::matching::Matcher::default(),
         key: crate::matching::KeyRecipe::default(),
         missing_key: MissingKey::Share,
-        limit: TokenBucket {
+        limit: Limit::TokenBucket(TokenBucket {
             requests: 10,
             per: Micros::from_secs(1),
             burst: 10,
-        },
+        }),
         cost: 1,
         on_failure: OnFailure::Allow,
         shadow: false,

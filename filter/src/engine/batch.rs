@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::effect::StreamId;
 use super::waiter::{Bucket, Part, PartRef, PartResult, Waiter};
-use crate::limit::{Charge, Demand, Standing, TOKEN_BUCKET};
+use crate::limit::{Charge, Demand, SCRIPT};
 use crate::units::Micros;
 
 /// Commands in one call; the bridge accepts at least as many.
@@ -89,7 +89,7 @@ impl Batch {
     pub(super) fn encode(&self, load: bool) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.key_bytes.saturating_mul(3));
         for (number, group) in self.groups.iter().enumerate() {
-            TOKEN_BUCKET.command(&mut body, &group.demand(), load && number == 0);
+            SCRIPT.command(&mut body, &group.demand(), load && number == 0);
         }
         body
     }
@@ -125,26 +125,10 @@ impl Group {
                 PartResult::Counted {
                     admitted: place < charge.admitted,
                     standings: standings
-                        .map(|(s, bucket)| before(*s, bucket, after))
+                        .map(|(s, b)| b.limit.before(*s, after.saturating_mul(b.cost)))
                         .collect(),
                 }
             })
             .collect()
-    }
-}
-
-/// Where a bucket stood before the last `after` requests were charged.
-fn before(standing: Standing, bucket: &Bucket, after: u64) -> Standing {
-    let tokens = after.saturating_mul(bucket.cost);
-    if tokens == 0 {
-        return standing;
-    }
-    Standing {
-        remaining: standing
-            .remaining
-            .saturating_add(tokens)
-            .min(bucket.limit.burst),
-        retry: Micros::ZERO,
-        reset: standing.reset - bucket.limit.refill_time(tokens),
     }
 }

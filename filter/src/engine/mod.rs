@@ -218,7 +218,12 @@ impl<C: SharedCell> Engine<C> {
     }
 
     fn bucket(&self, number: u16, rule: &Rule, key: &Key) -> Bucket {
-        let key = redis_key(&self.config.redis.key_prefix, &rule.name, key);
+        let key = redis_key(
+            &self.config.redis.key_prefix,
+            &rule.name,
+            key,
+            rule.limit.tag(),
+        );
         Bucket {
             rule: number,
             key: key.into_bytes(),

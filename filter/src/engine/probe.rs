@@ -5,17 +5,17 @@ use super::batch::Group;
 use super::calls::{Call, Purpose};
 use super::waiter::Bucket;
 use crate::breaker::{self, Contended, ProbePermit, SharedCell, Turn};
-use crate::limit::{TOKEN_BUCKET, TokenBucket};
+use crate::limit::{Limit, SCRIPT, TokenBucket};
 use crate::metrics::Metric;
 use crate::units::{Instant, Micros};
 
 /// A probe spends a token of a bucket of its own, which never runs out: like a request it runs the
 /// script and writes a key, so it also finds a store that only refuses writes.
-const PROBE_LIMIT: TokenBucket = TokenBucket {
+const PROBE_LIMIT: Limit = Limit::TokenBucket(TokenBucket {
     requests: 1_000_000,
     per: Micros::from_secs(1),
     burst: 1_000_000,
-};
+});
 
 impl<C: SharedCell> Engine<C> {
     pub(super) fn tick_breaker(&mut self, now: Instant) {
@@ -53,7 +53,7 @@ impl<C: SharedCell> Engine<C> {
             cost: 1,
         });
         let mut body = Vec::new();
-        TOKEN_BUCKET.command(&mut body, &group.demand(), load);
+        SCRIPT.command(&mut body, &group.demand(), load);
         let call = Call {
             purpose: Purpose::Probe(permit),
             load,

@@ -3,7 +3,7 @@
 use super::batch::Group;
 use super::effect::CallEnd;
 use crate::breaker::{Cause, Outcome};
-use crate::limit::Charge;
+use crate::limit::{Charge, Limit};
 use crate::metrics::CallResult;
 use crate::resp::{self, ErrorClass, Reply};
 
@@ -56,9 +56,9 @@ fn read_replies(groups: &[Group], load: bool, replies: &[Reply<'_>]) -> Reading 
         let answer = match reply {
             Reply::Error(text) => reading.error(ErrorClass::of(text), load && number == 0),
             _ => {
-                let bursts: Vec<u64> = group.buckets.iter().map(|b| b.limit.burst).collect();
+                let limits: Vec<Limit> = group.buckets.iter().map(|b| b.limit).collect();
                 let count = group.members.len() as u64;
-                let Ok(charge) = Charge::from_reply(reply, count, &bursts) else {
+                let Ok(charge) = Charge::from_reply(reply, count, &limits) else {
                     return malformed(groups);
                 };
                 reading.answered();

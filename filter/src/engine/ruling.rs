@@ -210,9 +210,8 @@ fn degrade(config: &Config, part: &Part, local: &mut LocalBuckets, now: Instant)
             }
         }
     }
-    let charge = local.charge(&demands, now);
-    if charge.admitted == 0 {
-        return refuse_locally(config, &demands, &charge.rules);
+    if let Err(standings) = local.charge(&demands, now) {
+        return refuse_locally(config, &demands, &standings);
     }
     let local_rule = passed
         .iter()

@@ -1,7 +1,7 @@
 //! A request that waits, and what it asks of Redis.
 
 use super::effect::StreamId;
-use crate::limit::{Standing, TokenBucket};
+use crate::limit::{Limit, Standing};
 use crate::units::{Instant, Micros};
 
 /// What one rule asks of Redis for one request.
@@ -11,7 +11,7 @@ pub(super) struct Bucket {
     pub(super) rule: u16,
     /// The Redis key.
     pub(super) key: Vec<u8>,
-    pub(super) limit: TokenBucket,
+    pub(super) limit: Limit,
     /// Tokens that the request costs.
     pub(super) cost: u64,
 }

@@ -4,8 +4,9 @@ use std::hash::RandomState;
 
 use hashbrown::HashMap;
 
-use super::reply::Charge;
-use super::token_bucket::{Tat, TokenBucket, charge_all};
+use super::charge::{self, charge};
+use super::reply::Standing;
+use super::token_bucket::{Level, Tat, TokenBucket};
 use crate::units::{Instant, Micros};
 
 /// A bounded table of buckets by Redis key. A bucket starts full.
@@ -53,25 +54,36 @@ impl LocalBuckets {
     }
 
     /// Asks all `demands` for one request at `now`, all or nothing.
-    pub fn charge(&mut self, demands: &[LocalDemand<'_>], now: Instant) -> Charge {
+    ///
+    /// # Errors
+    /// When it is refused: where each bucket stands.
+    pub fn charge(
+        &mut self,
+        demands: &[LocalDemand<'_>],
+        now: Instant,
+    ) -> Result<(), Vec<Standing>> {
         let keys: Vec<Vec<u8>> = demands
             .iter()
             .map(|demand| self.place(demand, now))
             .collect();
-        let mut tats: Vec<Tat> = keys
+        let tats = keys.iter().map(|key| self.buckets.get(key).copied());
+        let mut levels: Vec<Level> = demands
             .iter()
-            .map(|key| self.buckets.get(key).copied().unwrap_or_default())
+            .zip(tats)
+            .map(|(demand, tat)| demand.limit.level(tat.unwrap_or_default(), now.0))
             .collect();
-        let mut entries: Vec<(TokenBucket, &mut Tat, u64)> = demands
-            .iter()
-            .zip(tats.iter_mut())
-            .map(|(demand, tat)| (demand.limit, tat, demand.cost))
+        let mut open: Vec<(&mut dyn charge::Level, u64)> = levels
+            .iter_mut()
+            .zip(demands)
+            .map(|(level, demand)| (level as &mut dyn charge::Level, demand.cost))
             .collect();
-        let charge = charge_all(&mut entries, 1, now.0);
-        if charge.admitted > 0 {
-            self.buckets.extend(keys.into_iter().zip(tats));
+        let (admitted, standings) = charge(&mut open, 1);
+        if admitted == 0 {
+            return Err(standings);
         }
-        charge
+        let tats = levels.iter().map(Level::tat);
+        self.buckets.extend(keys.into_iter().zip(tats));
+        Ok(())
     }
 
     /// Keys that had to share a bucket since the last call.
@@ -115,7 +127,7 @@ mod tests {
             limit: ONE_A_SECOND,
             cost: 1,
         };
-        buckets.charge(&[demand], now).admitted == 1
+        buckets.charge(&[demand], now).is_ok()
     }
 
     #[test]
@@ -177,7 +189,7 @@ mod tests {
             cost: 1,
         };
         let both = buckets.charge(&[demand(0, b"shared"), demand(1, b"own")], NOW);
-        assert_eq!(both.admitted, 0);
+        assert!(both.is_err());
         assert!(
             admit(&mut buckets, b"own", NOW),
             "the refused request charged nothing"

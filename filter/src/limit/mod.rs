@@ -3,12 +3,16 @@
 //! The twin serves two masters: property tests hold it and the script together on a real Redis,
 //! and the local fallback counts with it while Redis is away.
 
+mod algorithm;
+mod charge;
 mod local;
 mod reply;
 mod script;
 mod token_bucket;
 
+pub use algorithm::{Limit, State};
+pub use charge::charge_all;
 pub use local::{LocalBuckets, LocalDemand};
 pub use reply::{Charge, ShapeError, Standing};
-pub use script::{Demand, Script, TOKEN_BUCKET};
-pub use token_bucket::{Tat, TokenBucket, charge_all};
+pub use script::{Demand, SCRIPT, Script};
+pub use token_bucket::{Tat, TokenBucket};

@@ -2,27 +2,29 @@
 
 use std::fmt;
 
-use crate::config::BUCKET_FILL_MAX;
+use super::Limit;
 use crate::resp::Reply;
-use crate::units::Micros;
+use crate::units::{Micros, RedisTime};
 
-/// The answer to one demand: how many of its requests pass, and where each bucket stands after.
+/// The answer to one demand: how many of its requests pass, and where each rule stands after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// Requests that pass, first come first served.
     pub admitted: u64,
+    /// When they were charged.
+    pub now: RedisTime,
     /// One standing for each rule of the demand, in its order.
     pub rules: Vec<Standing>,
 }
 
-/// Where one bucket stands after a charge.
+/// Where one rule stands after a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Whole tokens left.
     pub remaining: u64,
     /// Until there is room for one more request; zero when there is.
     pub retry: Micros,
-    /// Until the bucket is full.
+    /// Until nothing that was charged counts any more.
     pub reset: Micros,
 }
 
@@ -35,9 +37,9 @@ pub enum ShapeError {
     WrongLength,
     /// More requests admitted than asked.
     OverAdmitted,
-    /// More tokens left than a full bucket holds, or a wait that no configuration allows.
+    /// More tokens left than the limit has, or a wait that no configuration allows.
     OutOfRange,
-    /// Requests refused, although every bucket had room for one more.
+    /// Requests refused, although every rule had room for one more.
     RefusedWithRoom,
 }
 
@@ -54,40 +56,46 @@ impl fmt::Display for ShapeError {
 }
 
 impl Charge {
-    /// Reads the flat array that a script returns to a demand of `count` requests on buckets that
-    /// hold `bursts` tokens when full.
+    /// Reads the flat array that the script returns to a demand of `count` requests on rules with
+    /// these `limits`.
     ///
     /// # Errors
     /// When the reply cannot be the script's answer to that demand.
-    pub fn from_reply(reply: &Reply<'_>, count: u64, bursts: &[u64]) -> Result<Self, ShapeError> {
+    pub fn from_reply(reply: &Reply<'_>, count: u64, limits: &[Limit]) -> Result<Self, ShapeError> {
         let numbers = numbers(reply)?;
-        let Some((&admitted, fields)) = numbers.split_first() else {
+        let [admitted, now, fields @ ..] = numbers.as_slice() else {
             return Err(ShapeError::WrongLength);
         };
+        let (admitted, now) = (*admitted, RedisTime(*now));
         let (standings, rest) = fields.as_chunks::<3>();
-        if standings.len() != bursts.len() || !rest.is_empty() {
+        if standings.len() != limits.len() || !rest.is_empty() {
             return Err(ShapeError::WrongLength);
         }
         if admitted > count {
             return Err(ShapeError::OverAdmitted);
         }
-        let standings = standings.iter().zip(bursts);
+        let standings = standings.iter().zip(limits);
         let rules = standings
-            .map(|(fields, burst)| Standing::within(*fields, *burst))
+            .map(|(fields, limit)| Standing::within(*fields, limit))
             .collect::<Result<Vec<Standing>, _>>()?;
         let has_room = rules.iter().all(|standing| standing.retry == Micros::ZERO);
         if admitted < count && has_room {
             return Err(ShapeError::RefusedWithRoom);
         }
-        Ok(Self { admitted, rules })
+        Ok(Self {
+            admitted,
+            now,
+            rules,
+        })
     }
 }
 
 impl Standing {
-    fn within([remaining, retry, reset]: [u64; 3], burst: u64) -> Result<Self, ShapeError> {
+    fn within([remaining, retry, reset]: [u64; 3], limit: &Limit) -> Result<Self, ShapeError> {
         let (retry, reset) = (Micros(retry), Micros(reset));
-        // One more request can wait for no more than what a full bucket waits for.
-        if remaining > burst || retry > reset || reset > WAIT_MAX {
+        // There is room for one more request at the latest when there is room for all.
+        let in_range = remaining <= limit.capacity() && reset <= limit.longest_reset();
+        if !in_range || retry > reset {
             return Err(ShapeError::OutOfRange);
         }
         Ok(Self {
@@ -97,9 +105,6 @@ impl Standing {
         })
     }
 }
-
-/// The longest that a bucket may take to fill, rounded up.
-const WAIT_MAX: Micros = Micros(BUCKET_FILL_MAX.0.saturating_add(1));
 
 fn numbers(reply: &Reply<'_>) -> Result<Vec<u64>, ShapeError> {
     let Reply::Array(Some(items)) = reply else {
@@ -115,6 +120,13 @@ fn numbers(reply: &Reply<'_>) -> Result<Vec<u64>, ShapeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::TokenBucket;
+
+    const LIMIT: Limit = Limit::TokenBucket(TokenBucket {
+        requests: 1,
+        per: Micros(1),
+        burst: 5,
+    });
 
     fn array(items: &[i64]) -> Reply<'static> {
         Reply::Array(Some(items.iter().map(|n| Reply::Integer(*n)).collect()))
@@ -122,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_reply_that_fits_is_read_field_by_field() {
-        let charge = Charge::from_reply(&array(&[2, 5, 1, 900]), 3, &[5]).unwrap();
+        let charge = Charge::from_reply(&array(&[2, 7, 5, 1, 900]), 3, &[LIMIT]).unwrap();
         let standing = Standing {
             remaining: 5,
             retry: Micros(1),
@@ -132,6 +144,7 @@ mod tests {
             charge,
             Charge {
                 admitted: 2,
+                now: RedisTime(7),
                 rules: vec![standing]
             }
         );
@@ -142,20 +155,22 @@ mod tests {
         let cases = [
             (Reply::Integer(1), ShapeError::NotNumbers),
             (Reply::Array(None), ShapeError::NotNumbers),
-            (array(&[1, -1, 0, 0]), ShapeError::NotNumbers),
+            (array(&[1, 7, -1, 0, 0]), ShapeError::NotNumbers),
+            (array(&[1, -7, 1, 0, 0]), ShapeError::NotNumbers),
             (array(&[]), ShapeError::WrongLength),
             (array(&[1]), ShapeError::WrongLength),
-            (array(&[1, 1, 0, 0, 1]), ShapeError::WrongLength),
-            (array(&[4, 1, 0, 0]), ShapeError::OverAdmitted),
-            (array(&[3, 6, 0, 0]), ShapeError::OutOfRange),
-            (array(&[3, 1, 0, i64::MAX]), ShapeError::OutOfRange),
-            (array(&[2, 1, i64::MAX, 0]), ShapeError::OutOfRange),
-            (array(&[2, 1, 9, 8]), ShapeError::OutOfRange),
-            (array(&[2, 1, 0, 0]), ShapeError::RefusedWithRoom),
+            (array(&[1, 7]), ShapeError::WrongLength),
+            (array(&[1, 7, 1, 0, 0, 1]), ShapeError::WrongLength),
+            (array(&[4, 7, 1, 0, 0]), ShapeError::OverAdmitted),
+            (array(&[3, 7, 6, 0, 0]), ShapeError::OutOfRange),
+            (array(&[3, 7, 1, 0, i64::MAX]), ShapeError::OutOfRange),
+            (array(&[2, 7, 1, i64::MAX, 0]), ShapeError::OutOfRange),
+            (array(&[2, 7, 1, 9, 8]), ShapeError::OutOfRange),
+            (array(&[2, 7, 1, 0, 0]), ShapeError::RefusedWithRoom),
         ];
         for (reply, expected) in cases {
             assert_eq!(
-                Charge::from_reply(&reply, 3, &[5]),
+                Charge::from_reply(&reply, 3, &[LIMIT]),
                 Err(expected),
                 "{reply:?}"
             );

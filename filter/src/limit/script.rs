@@ -1,6 +1,6 @@
 //! The scripts, and the commands that run them.
 
-use super::TokenBucket;
+use super::Limit;
 use crate::resp::encode;
 
 /// A Lua script as Redis knows it.
@@ -12,34 +12,29 @@ pub struct Script {
     pub sha1: &'static str,
 }
 
-/// The token bucket; its header tells KEYS, ARGV and the reply.
-pub const TOKEN_BUCKET: Script = Script {
-    body: include_str!("lua/token_bucket.lua"),
-    sha1: "a12e2cdd065bca91ec90284c502566d29fcf660a",
+/// The algorithms and the charge over all of them; the header of `lua/charge.lua` tells KEYS, ARGV
+/// and the reply.
+pub const SCRIPT: Script = Script {
+    body: concat!(
+        include_str!("lua/token_bucket.lua"),
+        include_str!("lua/charge.lua"),
+    ),
+    sha1: "8bff2bd9df996c1f678a6e286eb66b633b34bb1b",
 };
 
-/// What a script call asks: may `count` equal requests pass all of these buckets?
+/// What a script call asks: may `count` equal requests pass all of these rules?
 #[derive(Debug)]
 pub struct Demand<'a> {
     /// Equal requests that wait, at least 1.
     pub count: u64,
     /// For each rule: the Redis key, the limit, and the tokens that one request costs.
-    pub buckets: Vec<(&'a [u8], TokenBucket, u64)>,
+    pub buckets: Vec<(&'a [u8], Limit, u64)>,
 }
 
 impl Script {
     /// Appends the command that asks `demand`: by digest, or with the whole text (`load`), which
     /// also teaches it to a Redis that does not know the digest.
     pub fn command(&self, out: &mut Vec<u8>, demand: &Demand<'_>, load: bool) {
-        let numbers: Vec<String> = std::iter::once(demand.count)
-            .chain(
-                demand
-                    .buckets
-                    .iter()
-                    .flat_map(|(_, limit, cost)| [limit.requests, limit.per.0, limit.burst, *cost]),
-            )
-            .map(|n| n.to_string())
-            .collect();
         let keys = demand.buckets.len().to_string();
         let (verb, script) = if load {
             ("EVAL", self.body)
@@ -48,8 +43,24 @@ impl Script {
         };
         let mut args: Vec<&[u8]> = vec![verb.as_bytes(), script.as_bytes(), keys.as_bytes()];
         args.extend(demand.buckets.iter().map(|(key, _, _)| *key));
-        args.extend(numbers.iter().map(|n| n.as_bytes()));
+        let rules = demand.arguments();
+        let count = demand.count.to_string();
+        args.extend([&b"charge"[..], count.as_bytes()]);
+        args.extend(rules.iter().map(|argument| argument.as_bytes()));
         encode::command(out, &args);
+    }
+}
+
+impl Demand<'_> {
+    /// What the script is told of each rule.
+    fn arguments(&self) -> Vec<String> {
+        self.buckets
+            .iter()
+            .flat_map(|(_, limit, cost)| {
+                let numbers = [limit.requests(), limit.per().0, limit.capacity(), *cost];
+                std::iter::once(limit.tag().to_owned()).chain(numbers.map(|n| n.to_string()))
+            })
+            .collect()
     }
 }
 
@@ -60,10 +71,10 @@ mod tests {
 
     #[test]
     fn the_digest_is_that_of_the_text() {
-        let digest: String = Sha1::digest(TOKEN_BUCKET.body)
+        let digest: String = Sha1::digest(SCRIPT.body)
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        assert_eq!(TOKEN_BUCKET.sha1, digest, "put this digest into script.rs");
+        assert_eq!(SCRIPT.sha1, digest, "put this digest into script.rs");
     }
 }

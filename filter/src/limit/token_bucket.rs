@@ -6,7 +6,10 @@
 //! *ticks* of `1 / requests` microseconds: a token is `per` ticks, a microsecond `requests` ticks.
 //! 128 bits hold every tick count: 10^9 requests x 2^64 microseconds is below 2^94.
 
-use super::reply::{Charge, Standing};
+use super::algorithm::State;
+use super::charge;
+use super::reply::Standing;
+use crate::config::BUCKET_FILL_MAX;
 use crate::units::Micros;
 
 /// A bucket that holds `burst` tokens and gains `requests` of them every `per`.
@@ -23,11 +26,19 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
+    /// The longest that a bucket may take to fill, rounded up.
+    pub(super) const LONGEST_RESET: Micros = Micros(BUCKET_FILL_MAX.0.saturating_add(1));
+
     /// The time in which this many tokens are gained, rounded down.
     pub fn refill_time(&self, tokens: u64) -> Micros {
         let ticks = u128::from(tokens).saturating_mul(self.per.0.into());
         let us = ticks.checked_div(self.requests.into()).unwrap_or_default();
         Micros(u64::try_from(us).unwrap_or(u64::MAX))
+    }
+
+    /// What is taken of the bucket at `now_us`, on the clock of `tat`.
+    pub(super) fn level(&self, tat: Tat, now_us: u64) -> Level {
+        Level::at(now_us, *self, tat)
     }
 }
 
@@ -44,14 +55,17 @@ pub struct Tat {
 
 /// What is taken of one bucket at one instant, in ticks. It can be more than the whole when the
 /// limit was lowered: the surplus has to be paid off first.
-struct Level {
+#[derive(Debug)]
+pub(super) struct Level {
     bucket: TokenBucket,
+    now_us: u64,
     taken: u128,
     /// How far ahead of now the time that is kept may lie, in microseconds.
     ceiling: u64,
-    /// The time lay further ahead than it was ever written: the clock was set back. The cut is
-    /// kept even when nothing is charged, or every later call would cut anew and never refill.
-    cut: bool,
+    /// Something was charged, or the time lay further ahead than it was ever written: the clock was
+    /// set back. That cut is kept even when nothing is charged, or every later call would cut anew
+    /// and never refill.
+    changed: bool,
 }
 
 impl Level {
@@ -69,18 +83,13 @@ impl Level {
         };
         let mut level = Self {
             bucket,
+            now_us,
             taken,
             ceiling: 0,
-            cut,
+            changed: cut,
         };
         level.ceiling = level.full_us().max(tat.full);
         level
-    }
-
-    /// Takes tokens that there is room for.
-    fn charge(&mut self, tokens: u64) {
-        self.taken = self.taken.saturating_add(self.ticks(tokens));
-        self.ceiling = self.full_us();
     }
 
     fn full_us(&self) -> u64 {
@@ -95,19 +104,40 @@ impl Level {
         self.ticks(self.bucket.burst).saturating_sub(self.taken)
     }
 
-    /// Lots of `cost` tokens that fit into the room; all of them when nothing is charged.
-    fn lots(&self, cost: u64, most: u64) -> u64 {
-        let fit = self
-            .room()
-            .checked_div(self.ticks(cost))
-            .unwrap_or_else(|| most.into());
-        most.min(u64::try_from(fit).unwrap_or(most))
-    }
-
     fn micros_rounded_up(&self, ticks: u128) -> Micros {
         let us = ticks.checked_add(self.bucket.requests.saturating_sub(1).into());
         let us = us.and_then(|ticks| ticks.checked_div(self.bucket.requests.into()));
         Micros(us.and_then(|us| u64::try_from(us).ok()).unwrap_or(u64::MAX))
+    }
+
+    /// What is to be remembered.
+    pub(super) fn tat(&self) -> Tat {
+        let requests = u128::from(self.bucket.requests);
+        let us = self.taken.checked_div(requests);
+        let fraction = self.taken.checked_rem(requests);
+        let whole = |n: Option<u128>| n.and_then(|n| u64::try_from(n).ok());
+        Tat {
+            us: self.now_us.saturating_add(whole(us).unwrap_or(u64::MAX)),
+            fraction: whole(fraction).unwrap_or(0),
+            requests: self.bucket.requests,
+            full: self.ceiling,
+        }
+    }
+}
+
+impl charge::Level for Level {
+    fn lots(&self, size: u64, most: u64) -> u64 {
+        let fit = self
+            .room()
+            .checked_div(self.ticks(size))
+            .unwrap_or_else(|| most.into());
+        most.min(u64::try_from(fit).unwrap_or(most))
+    }
+
+    fn charge(&mut self, tokens: u64) {
+        self.taken = self.taken.saturating_add(self.ticks(tokens));
+        self.ceiling = self.full_us();
+        self.changed = true;
     }
 
     fn standing(&self, cost: u64) -> Standing {
@@ -122,48 +152,9 @@ impl Level {
         }
     }
 
-    fn tat(&self, now_us: u64) -> Tat {
-        let requests = u128::from(self.bucket.requests);
-        let us = self.taken.checked_div(requests);
-        let fraction = self.taken.checked_rem(requests);
-        let whole = |n: Option<u128>| n.and_then(|n| u64::try_from(n).ok());
-        Tat {
-            us: now_us.saturating_add(whole(us).unwrap_or(u64::MAX)),
-            fraction: whole(fraction).unwrap_or(0),
-            requests: self.bucket.requests,
-            full: self.ceiling,
-        }
+    fn changed(&self) -> Option<State> {
+        self.changed.then(|| State::TokenBucket(self.tat()))
     }
-}
-
-/// Admits as many of `count` equal requests as every bucket has room for, and charges each of
-/// those to every bucket: the whole of the script, for buckets that are held here.
-///
-/// `buckets` are the buckets, their state, and what one request costs of each (0: a look without
-/// a charge). `now_us` is in microseconds on the clock of the states.
-pub fn charge_all(buckets: &mut [(TokenBucket, &mut Tat, u64)], count: u64, now_us: u64) -> Charge {
-    let mut levels: Vec<Level> = buckets
-        .iter()
-        .map(|(bucket, tat, _)| Level::at(now_us, *bucket, **tat))
-        .collect();
-    let admitted = levels
-        .iter()
-        .zip(buckets.iter())
-        .fold(count, |admitted, (level, (_, _, cost))| {
-            level.lots(*cost, admitted)
-        });
-    let mut rules = Vec::with_capacity(levels.len());
-    for (level, (_, tat, cost)) in levels.iter_mut().zip(buckets.iter_mut()) {
-        let tokens = admitted.saturating_mul(*cost);
-        if tokens > 0 {
-            level.charge(tokens);
-        }
-        if tokens > 0 || level.cut {
-            **tat = level.tat(now_us);
-        }
-        rules.push(level.standing(*cost));
-    }
-    Charge { admitted, rules }
 }
 
 impl Tat {
@@ -197,6 +188,8 @@ impl Tat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::{Charge, Limit, charge_all};
+    use crate::units::RedisTime;
     use proptest::prelude::*;
 
     const PER_MINUTE: TokenBucket = TokenBucket {
@@ -205,14 +198,15 @@ mod tests {
         burst: 7,
     };
 
-    fn charge(bucket: TokenBucket, tat: &mut Tat, count: u64, cost: u64, now: u64) -> Charge {
-        charge_all(&mut [(bucket, tat, cost)], count, now)
+    fn charge(bucket: TokenBucket, state: &mut State, count: u64, cost: u64, now: u64) -> Charge {
+        let mut rule = [(Limit::TokenBucket(bucket), state, cost)];
+        charge_all(&mut rule, count, RedisTime(now))
     }
 
     #[test]
     fn a_full_bucket_admits_its_burst_and_names_the_instant_of_the_next_token() {
-        let mut tat = Tat::default();
-        let reply = charge(PER_MINUTE, &mut tat, 9, 1, 1_000_000);
+        let mut state = State::default();
+        let reply = charge(PER_MINUTE, &mut state, 9, 1, 1_000_000);
         assert_eq!(reply.admitted, 7);
         let [standing] = reply.rules.as_slice() else {
             panic!("one rule")
@@ -220,9 +214,9 @@ mod tests {
         assert_eq!(standing.remaining, 0);
         assert_eq!(standing.retry, Micros(600_000));
         assert_eq!(standing.reset, Micros(4_200_000));
-        let early = charge(PER_MINUTE, &mut tat, 1, 1, 1_599_999);
+        let early = charge(PER_MINUTE, &mut state, 1, 1, 1_599_999);
         assert_eq!(early.admitted, 0);
-        let honest = charge(PER_MINUTE, &mut tat, 1, 1, 1_600_000);
+        let honest = charge(PER_MINUTE, &mut state, 1, 1, 1_600_000);
         assert_eq!(honest.admitted, 1);
     }
 
@@ -232,12 +226,16 @@ mod tests {
             burst: 1,
             ..PER_MINUTE
         };
-        let (mut wide_tat, mut narrow_tat) = (Tat::default(), Tat::default());
+        let (mut wide_state, mut narrow_state) = (State::default(), State::default());
         for expected in [1, 0] {
-            let mut both = [(PER_MINUTE, &mut wide_tat, 1), (narrow, &mut narrow_tat, 1)];
-            assert_eq!(charge_all(&mut both, 1, 1_000).admitted, expected);
+            let mut both = [
+                (Limit::TokenBucket(PER_MINUTE), &mut wide_state, 1),
+                (Limit::TokenBucket(narrow), &mut narrow_state, 1),
+            ];
+            let charge = charge_all(&mut both, 1, RedisTime(1_000));
+            assert_eq!(charge.admitted, expected);
         }
-        let look = charge(PER_MINUTE, &mut wide_tat, 1, 0, 1_000);
+        let look = charge(PER_MINUTE, &mut wide_state, 1, 0, 1_000);
         assert_eq!(
             look.rules.first().map(|standing| standing.remaining),
             Some(6)
@@ -246,14 +244,14 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_refuses_no_longer_than_an_empty_bucket() {
-        let mut tat = Tat::default();
-        charge(PER_MINUTE, &mut tat, 7, 1, 3_600_000_000);
-        let reply = charge(PER_MINUTE, &mut tat, 1, 1, 0);
+        let mut state = State::default();
+        charge(PER_MINUTE, &mut state, 7, 1, 3_600_000_000);
+        let reply = charge(PER_MINUTE, &mut state, 1, 1, 0);
         assert_eq!(
             reply.rules.first().map(|standing| standing.retry),
             Some(Micros(600_000))
         );
-        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 600_000).admitted, 1);
+        assert_eq!(charge(PER_MINUTE, &mut state, 1, 1, 600_000).admitted, 1);
     }
 
     #[test]
@@ -262,13 +260,16 @@ mod tests {
             burst: 1_000,
             ..PER_MINUTE
         };
-        let mut tat = Tat::default();
-        charge(wide, &mut tat, 1_000, 1, 1_000);
-        let refused = charge(PER_MINUTE, &mut tat, 1, 1, 1_000);
+        let mut state = State::default();
+        charge(wide, &mut state, 1_000, 1, 1_000);
+        let refused = charge(PER_MINUTE, &mut state, 1, 1, 1_000);
         let wait = refused.rules[0].retry.0;
         assert_eq!((refused.admitted, wait), (0, 994 * 600_000));
-        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 999 + wait).admitted, 0);
-        assert_eq!(charge(PER_MINUTE, &mut tat, 1, 1, 1_000 + wait).admitted, 1);
+        assert_eq!(charge(PER_MINUTE, &mut state, 1, 1, 999 + wait).admitted, 0);
+        assert_eq!(
+            charge(PER_MINUTE, &mut state, 1, 1, 1_000 + wait).admitted,
+            1
+        );
     }
 
     /// While a lowered limit is rolled out, both are asked for one bucket. Saving what the narrow
@@ -285,11 +286,11 @@ mod tests {
             burst: 10,
             ..wide
         };
-        let (mut tat, mut admitted) = (Tat::default(), 0);
+        let (mut state, mut admitted) = (State::default(), 0);
         for second in 0..60 {
             let now = 1_000_000_000 + second * 1_000_000;
-            admitted += charge(wide, &mut tat, 1_000, 1, now).admitted;
-            admitted += charge(narrow, &mut tat, 1, 1, now).admitted;
+            admitted += charge(wide, &mut state, 1_000, 1, now).admitted;
+            admitted += charge(narrow, &mut state, 1, 1, now).admitted;
         }
         assert!(admitted <= 1_000 + 1_000 / 60 + 1, "{admitted}");
     }
@@ -301,16 +302,16 @@ mod tests {
             per: Micros::from_secs(1),
             burst: 1,
         };
-        let mut tat = Tat::default();
-        charge(thirds, &mut tat, 1, 1, 1_000);
-        assert_eq!(tat.stored(), "1000:1000000:3000000:1");
+        let mut state = State::default();
+        charge(thirds, &mut state, 1, 1, 1_000);
+        assert_eq!(state.stored().as_deref(), Some("1000:1000000:3000000:1"));
         let whole = TokenBucket {
             requests: 1_000_000,
             per: Micros::from_secs(1),
             burst: 1,
         };
-        assert_eq!(charge(whole, &mut tat, 1, 1, 1_000).admitted, 0);
-        assert_eq!(charge(whole, &mut tat, 1, 1, 1_001).admitted, 1);
+        assert_eq!(charge(whole, &mut state, 1, 1, 1_000).admitted, 0);
+        assert_eq!(charge(whole, &mut state, 1, 1, 1_001).admitted, 1);
     }
 
     proptest! {
@@ -321,12 +322,12 @@ mod tests {
             steps in prop::collection::vec((0u64..200_000, 1u64..5, 1u64..4), 1..60),
         ) {
             let bucket = TokenBucket { requests, per: Micros::from_millis(per_ms), burst };
-            let (mut tat, mut now) = (Tat::default(), 1_000_000);
+            let (mut state, mut now) = (State::default(), 1_000_000);
             let mut admissions: Vec<(u64, u64)> = Vec::new();
             for (wait, count, cost) in steps {
                 now += wait;
                 let cost = cost.min(burst);
-                let reply = charge(bucket, &mut tat, count, cost, now);
+                let reply = charge(bucket, &mut state, count, cost, now);
                 admissions.push((now, reply.admitted * cost));
                 for (i, (start, _)) in admissions.iter().enumerate() {
                     let tokens: u64 = admissions[i..].iter().map(|(_, tokens)| tokens).sum();
@@ -344,15 +345,15 @@ mod tests {
             count in 1u64..2_000, now in 0u64..2_000_000_000_000_000,
         ) {
             let bucket = TokenBucket { requests, per: Micros::from_millis(per_ms), burst };
-            let mut tat = Tat::default();
-            let reply = charge(bucket, &mut tat, count, 1, now);
+            let mut state = State::default();
+            let reply = charge(bucket, &mut state, count, 1, now);
             prop_assert_eq!(reply.admitted, count.min(burst));
             let standing = reply.rules[0];
             prop_assert!(standing.remaining <= burst);
-            let at_the_instant = charge(bucket, &mut tat.clone(), 1, 1, now + standing.retry.0);
+            let at_the_instant = charge(bucket, &mut state.clone(), 1, 1, now + standing.retry.0);
             prop_assert_eq!(at_the_instant.admitted, 1);
             if standing.retry > Micros(0) {
-                let just_before = charge(bucket, &mut tat, 1, 1, now + standing.retry.0 - 1);
+                let just_before = charge(bucket, &mut state, 1, 1, now + standing.retry.0 - 1);
                 prop_assert_eq!(just_before.admitted, 0);
             }
         }

@@ -118,13 +118,14 @@ impl Part {
     }
 }
 
-/// The key in Redis of a token bucket: `<prefix>:{<rule>:<key>}:tb`. The braces make rule and key
-/// the hash tag, so all that belongs to one counter lives in one slot of a cluster.
+/// The key in Redis of what an algorithm counts: `<prefix>:{<rule>:<key>}:<tag>`, with the tag of
+/// the algorithm. The braces make rule and key the hash tag, so all that belongs to one counter
+/// lives in one slot of a cluster.
 ///
 /// Printable ASCII, at most [`REDIS_KEY_BYTES_MAX`] bytes for arguments of a validated
 /// configuration. Unambiguous because neither `prefix` nor `rule` can hold a colon or a brace.
-pub fn redis_key(prefix: &str, rule: &str, key: &Key) -> String {
-    format!("{prefix}:{{{rule}:{}}}:tb", key.text)
+pub fn redis_key(prefix: &str, rule: &str, key: &Key, tag: &str) -> String {
+    format!("{prefix}:{{{rule}:{}}}:{tag}", key.text)
 }
 
 fn write_value(value: &[u8], text: &mut String) {

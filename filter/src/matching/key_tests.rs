@@ -89,7 +89,7 @@ proptest! {
     fn a_redis_key_is_printable_bounded_and_has_one_hash_tag(
         parts in prop::collection::vec(value(), 0..=KEY_PARTS_MAX),
     ) {
-        let key = redis_key("vg", "per-key", &key_of(&parts));
+        let key = redis_key("vg", "per-key", &key_of(&parts), "tb");
         prop_assert!(key.bytes().all(|byte| byte.is_ascii_graphic()));
         prop_assert!(key.len() <= REDIS_KEY_BYTES_MAX);
         prop_assert_eq!(key.matches(['{', '}']).count(), 2);
@@ -111,7 +111,10 @@ fn keys_read_like_what_they_are_made_of() {
         text: "alice".into(),
         missing: false,
     };
-    assert_eq!(redis_key("vg", "per-key", &key), "vg:{per-key:alice}:tb");
+    assert_eq!(
+        redis_key("vg", "per-key", &key, "tb"),
+        "vg:{per-key:alice}:tb"
+    );
 }
 
 #[test]
@@ -132,6 +135,7 @@ fn the_longest_redis_key_is_the_bound() {
         &"p".repeat(KEY_PREFIX_BYTES_MAX),
         &"r".repeat(RULE_NAME_BYTES_MAX),
         &key,
+        "tb",
     );
     // One separator fewer than parts.
     assert_eq!(redis.len() + 1, REDIS_KEY_BYTES_MAX);

@@ -2,7 +2,7 @@
 //! Redis for it, and no key expires behind the test's back.
 
 use sha1::{Digest, Sha1};
-use velocitygate::limit::{Charge, Demand, Script, TOKEN_BUCKET};
+use velocitygate::limit::{Charge, Demand, Limit, SCRIPT, Script};
 use velocitygate::resp::{Reply, decode_all, encode};
 
 use crate::redis_server::{Connection, RedisServer};
@@ -12,11 +12,11 @@ use crate::{bulk, integer, time};
 fn clockless_script() -> Script {
     let asks = "redis.call('TIME')";
     assert_eq!(
-        TOKEN_BUCKET.body.matches(asks).count(),
+        SCRIPT.body.matches(asks).count(),
         1,
         "the script asks for the time once"
     );
-    let body = TOKEN_BUCKET
+    let body = SCRIPT
         .body
         .replace(asks, "{ ARGV[#ARGV - 1], ARGV[#ARGV] }");
     let sha1: String = Sha1::digest(&body)
@@ -94,7 +94,7 @@ impl Clockless {
             let [begin, answer, keys @ .., end] = done.as_slice() else {
                 panic!("{done:?}")
             };
-            let charge = Charge::from_reply(answer, demand.count, &bursts(demand));
+            let charge = Charge::from_reply(answer, demand.count, &limits(demand));
             let (keys, _) = keys.as_chunks::<3>();
             Outcome {
                 charge: charge.unwrap_or_else(|error| panic!("{error}: {answer:?}")),
@@ -119,10 +119,6 @@ fn held(value: &Reply<'_>, ttl: &Reply<'_>) -> Held {
     }
 }
 
-fn bursts(demand: &Demand<'_>) -> Vec<u64> {
-    demand
-        .buckets
-        .iter()
-        .map(|(_, limit, _)| limit.burst)
-        .collect()
+fn limits(demand: &Demand<'_>) -> Vec<Limit> {
+    demand.buckets.iter().map(|(_, limit, _)| *limit).collect()
 }

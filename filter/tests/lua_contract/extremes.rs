@@ -1,8 +1,8 @@
 //! The largest numbers that configuration allows, against exact arithmetic in 128 bits that shares
 //! no line with the twin. A double that had to round anywhere on the way would show here.
 
-use velocitygate::limit::{Charge, Demand, Standing, TokenBucket};
-use velocitygate::units::Micros;
+use velocitygate::limit::{Charge, Demand, Limit, Standing, TokenBucket};
+use velocitygate::units::{Micros, RedisTime};
 
 use crate::clockless::{Clockless, Held};
 use crate::limits::{LARGEST, LATEST_US, LONGEST_FILL_US, LONGEST_PER_MS, START_US, largest_burst};
@@ -25,7 +25,7 @@ impl Exact {
             .saturating_sub(u128::from(us) * u128::from(self.limit.requests));
     }
 
-    fn charge(&mut self, count: u64, cost: u64) -> Charge {
+    fn charge(&mut self, count: u64, cost: u64, now: u64) -> Charge {
         let room = |taken| self.span(self.limit.burst) - taken;
         let fit = room(self.taken).checked_div(self.span(cost));
         let fit = fit.map_or(count, |fit| u64::try_from(fit).unwrap());
@@ -41,6 +41,7 @@ impl Exact {
         self.taken = taken;
         Charge {
             admitted,
+            now: RedisTime(now),
             rules: vec![standing],
         }
     }
@@ -120,10 +121,10 @@ fn nothing_rounds_at_the_extremes_that_configuration_allows() {
             let count = [1_000_000, 1, 2_000][step % 3];
             let demand = Demand {
                 count,
-                buckets: vec![(key.as_bytes(), *limit, cost)],
+                buckets: vec![(key.as_bytes(), Limit::TokenBucket(*limit), cost)],
             };
             let outcome = redis.charge(&demand, now);
-            let expected = exact.charge(count, cost);
+            let expected = exact.charge(count, cost, now);
             assert_eq!(outcome.charge, expected, "{demand:?} at {now}");
             if expected.admitted > 0 {
                 let Held { value, ttl } = &outcome.held[0];
@@ -181,9 +182,9 @@ fn a_bucket_that_is_one_tick_short_of_a_token_does_not_have_it() {
             for (count, cost) in [(1, burst), (1, 0)] {
                 let demand = Demand {
                     count,
-                    buckets: vec![(key.as_bytes(), limit, cost)],
+                    buckets: vec![(key.as_bytes(), Limit::TokenBucket(limit), cost)],
                 };
-                let expected = exact.charge(count, cost);
+                let expected = exact.charge(count, cost, now);
                 assert_eq!(redis.charge(&demand, now).charge, expected, "{demand:?}");
                 let wait = one_tick_short(requests, per.0);
                 exact.pass(wait);

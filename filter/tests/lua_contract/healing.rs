@@ -1,6 +1,6 @@
 //! What the script does with values that it did not write, and with keys that it has no cause to.
 
-use velocitygate::limit::{Charge, Demand, TokenBucket};
+use velocitygate::limit::{Charge, Demand, Limit, TokenBucket};
 use velocitygate::resp::{ErrorClass, Reply, encode};
 use velocitygate::units::Micros;
 
@@ -9,11 +9,12 @@ use crate::integer;
 use crate::limits::START_US;
 use crate::redis_server::RedisServer;
 
-const LIMIT: TokenBucket = TokenBucket {
+const BURST: u64 = 5;
+const LIMIT: Limit = Limit::TokenBucket(TokenBucket {
     requests: 7,
     per: Micros::from_secs(60),
-    burst: 5,
-};
+    burst: BURST,
+});
 const KEY: &[u8] = b"vg:{heal:one}:tb";
 const OTHER: &[u8] = b"vg:{heal:two}:tb";
 
@@ -153,7 +154,7 @@ fn a_look_and_a_refusal_write_nothing() {
         (None, -2)
     );
     let drained = redis.charge(&one(9, 1), START_US);
-    assert_eq!(drained.charge.admitted, LIMIT.burst);
+    assert_eq!(drained.charge.admitted, BURST);
     assert!(drained.held[0].ttl > 0);
     let both = Demand {
         count: 1,

@@ -1,7 +1,7 @@
 //! The limits that a configuration may state, the awkward ones first.
 
 use proptest::prelude::*;
-use velocitygate::limit::TokenBucket;
+use velocitygate::limit::{Limit, TokenBucket};
 use velocitygate::units::Micros;
 
 /// The longest fill that a configuration may ask for: 100 years of 365.25 days.
@@ -38,15 +38,15 @@ fn awkward() -> impl Strategy<Value = u64> {
     ]
 }
 
-pub(crate) fn limit() -> impl Strategy<Value = TokenBucket> {
+pub(crate) fn limit() -> impl Strategy<Value = Limit> {
     let per_ms = prop_oneof![4 => any_size(LONGEST_PER_MS), 1 => Just(LONGEST_PER_MS)];
     (awkward(), per_ms, awkward()).prop_map(|(requests, per_ms, burst)| {
         let per = Micros::from_millis(per_ms);
-        TokenBucket {
+        Limit::TokenBucket(TokenBucket {
             requests,
             per,
             burst: burst.min(largest_burst(requests, per)),
-        }
+        })
     })
 }
 

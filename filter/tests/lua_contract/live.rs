@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use velocitygate::limit::{Charge, Demand, TOKEN_BUCKET, TokenBucket};
+use velocitygate::limit::{Charge, Demand, Limit, SCRIPT, TokenBucket};
 use velocitygate::resp::{ErrorClass, Reply, encode};
 use velocitygate::units::Micros;
 
@@ -23,7 +23,7 @@ const SPAN: Micros = Micros::from_millis(1_500);
 fn demand(count: u64) -> Demand<'static> {
     Demand {
         count,
-        buckets: vec![(KEY, LIMIT, 1)],
+        buckets: vec![(KEY, Limit::TokenBucket(LIMIT), 1)],
     }
 }
 
@@ -33,13 +33,13 @@ fn ask(redis: &mut Connection, count: u64) -> (Charge, bool) {
     let mut load = false;
     loop {
         let mut out = Vec::new();
-        TOKEN_BUCKET.command(&mut out, &demand(count), load);
+        SCRIPT.command(&mut out, &demand(count), load);
         let charge = redis.exchange(&out, 1, |replies| match &replies[0] {
             Reply::Error(text) if !load => {
                 assert_eq!(ErrorClass::of(text), ErrorClass::Noscript);
                 None
             }
-            reply => Some(Charge::from_reply(reply, count, &[LIMIT.burst]).unwrap()),
+            reply => Some(Charge::from_reply(reply, count, &[Limit::TokenBucket(LIMIT)]).unwrap()),
         });
         match charge {
             Some(charge) => return (charge, load),
@@ -55,7 +55,7 @@ fn ask_with_time(redis: &mut Connection, time_first: bool) -> (u64, u64) {
     if time_first {
         encode::command(&mut out, &[b"TIME"]);
     }
-    TOKEN_BUCKET.command(&mut out, &demand(LIMIT.burst), true);
+    SCRIPT.command(&mut out, &demand(LIMIT.burst), true);
     if !time_first {
         encode::command(&mut out, &[b"TIME"]);
     }
@@ -65,7 +65,8 @@ fn ask_with_time(redis: &mut Connection, time_first: bool) -> (u64, u64) {
             panic!("{replies:?}")
         };
         let (at, answer) = if time_first { (0, 1) } else { (1, 0) };
-        let charge = Charge::from_reply(&done[answer], LIMIT.burst, &[LIMIT.burst]).unwrap();
+        let charge =
+            Charge::from_reply(&done[answer], LIMIT.burst, &[Limit::TokenBucket(LIMIT)]).unwrap();
         (time(&done[at]), charge.admitted)
     })
 }

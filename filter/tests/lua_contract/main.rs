@@ -1,4 +1,4 @@
-//! Holds `token_bucket.lua` and its Rust twin together on a real Redis.
+//! Holds the script and its Rust twin together on a real Redis.
 
 mod clockless;
 mod extremes;

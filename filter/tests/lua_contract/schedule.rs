@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use velocitygate::limit::{Demand, TokenBucket};
+use velocitygate::limit::{Demand, Limit};
 use velocitygate::units::Micros;
 
 use crate::clockless::Clockless;
@@ -19,8 +19,8 @@ enum Move {
     Back(u64),
     /// To where the last refusal said that there is room, and so far past it.
     NextToken(i64),
-    /// To where the bucket of the first rule is full, and so far past it.
-    Full(i64),
+    /// To where nothing counts any more under the first rule, and so far past it.
+    Fresh(i64),
     /// To the last instant of the first rule's key, and so far past it.
     Expiry(i64),
 }
@@ -43,7 +43,7 @@ fn clock_move() -> impl Strategy<Value = Move> {
         3 => any_size(4_000_000_000_000).prop_map(Move::Forward),
         1 => any_size(4_000_000_000_000).prop_map(Move::Back),
         3 => (-1_i64..=1).prop_map(Move::NextToken),
-        2 => (-2_i64..=2).prop_map(Move::Full),
+        2 => (-2_i64..=2).prop_map(Move::Fresh),
         2 => (-1_i64..=1).prop_map(Move::Expiry),
     ]
 }
@@ -78,7 +78,7 @@ impl Pair<'_> {
             Move::Forward(us) => self.now + us,
             Move::Back(us) => self.now - us,
             Move::NextToken(past) => (self.now + retry.0).saturating_add_signed(past),
-            Move::Full(past) => twin.map_or(self.now, |t| t.us().saturating_add_signed(past)),
+            Move::Fresh(past) => twin.map_or(self.now, |t| t.fresh.saturating_add_signed(past)),
             Move::Expiry(past) => twin.map_or(self.now, |twin| {
                 (twin.expires_ms * 1_000 + 999).saturating_add_signed(past)
             }),
@@ -86,7 +86,7 @@ impl Pair<'_> {
         self.now = now.clamp(START_US, LATEST_US);
     }
 
-    fn follow(&mut self, limits: &[[TokenBucket; 2]; 3], steps: &[Step]) {
+    fn follow(&mut self, limits: &[[Limit; 2]; 3], steps: &[Step]) {
         let mut retry = Micros::ZERO;
         for step in steps {
             let keys = keys(step.client);
@@ -94,8 +94,8 @@ impl Pair<'_> {
             let bucket = |i: usize| {
                 let limit = limits[i][usize::from(step.limits[i])];
                 let cost = step.costs[i];
-                let cost = if cost > limit.burst {
-                    cost % (limit.burst + 1)
+                let cost = if cost > limit.capacity() {
+                    cost % (limit.capacity() + 1)
                 } else {
                     cost
                 };

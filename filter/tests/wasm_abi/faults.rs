@@ -17,7 +17,7 @@ fn bad_ends() -> Vec<(Reply, &'static str)> {
         (replied("nonsense"), "malformed"),
         (replied(&CHARGED[..CHARGED.len() - 1]), "malformed"),
         (replied(surplus), "malformed"),
-        (replied("*4\r\n:2\r\n:9\r\n:0\r\n:0\r\n"), "malformed"),
+        (replied("*5\r\n:2\r\n:7\r\n:9\r\n:0\r\n:0\r\n"), "malformed"),
         (replied("-OOM command not allowed\r\n"), "error"),
     ]
 }
@@ -123,7 +123,7 @@ fn a_tick_after_the_deadline_ends_the_wait_and_the_late_reply_changes_nothing() 
 fn garbage() -> impl Strategy<Value = Vec<u8>> {
     let resp_like = proptest::collection::vec(
         prop_oneof![
-            Just(b"*4\r\n".to_vec()),
+            Just(b"*5\r\n".to_vec()),
             Just(b":1\r\n".to_vec()),
             Just(b":-1\r\n".to_vec()),
             Just(b"$-1\r\n".to_vec()),

@@ -1,6 +1,6 @@
 //! The life of a request while Redis does its work.
 
-use velocitygate::limit::TOKEN_BUCKET;
+use velocitygate::limit::SCRIPT;
 
 use crate::wasm_host::Pairs;
 use crate::{CHARGED, Fixture, OPEN, REFUSED, commands, grpc_headers, replied, value};
@@ -19,15 +19,15 @@ fn requests_that_wait_go_out_in_one_call_at_the_next_turn() {
     assert_eq!(calls[0].context, fixture.root);
     assert_eq!(calls[0].timeout_millis, 50);
     let commands = commands(&calls[0]);
-    // Those of one key share a command; its number of requests stands behind its one key.
+    // Those of one key share a command; its number of requests stands behind its one key and the operation.
     let counts: Vec<&[u8]> = commands
         .iter()
-        .map(|command| command[4].as_slice())
+        .map(|command| command[5].as_slice())
         .collect();
     assert_eq!(counts, [b"2", b"1"]);
     for command in &commands {
         assert_eq!(command[0], b"EVALSHA");
-        assert_eq!(command[1], TOKEN_BUCKET.sha1.as_bytes());
+        assert_eq!(command[1], SCRIPT.sha1.as_bytes());
     }
     fixture.worker.tick(fixture.root);
     assert_eq!(fixture.metric("waiting"), 3);
@@ -40,7 +40,7 @@ fn a_good_reply_resumes_each_request_and_its_response_tells_where_it_stands() {
     fixture.worker.turn();
     fixture
         .worker
-        .reply(replied("*4\r\n:2\r\n:8\r\n:0\r\n:12000000\r\n"));
+        .reply(replied("*5\r\n:2\r\n:7\r\n:8\r\n:0\r\n:12000000\r\n"));
     for (stream, left) in streams.into_iter().zip([9, 8]) {
         fixture.assert_passed(stream);
         assert_eq!(fixture.decision(stream), "allowed");
@@ -104,7 +104,7 @@ fn a_redis_without_the_script_is_asked_again_with_its_text() {
     assert_eq!(calls.len(), 1);
     let commands = commands(&calls[0]);
     assert_eq!(commands[0][0], b"EVAL");
-    assert_eq!(commands[0][1], TOKEN_BUCKET.body.as_bytes());
+    assert_eq!(commands[0][1], SCRIPT.body.as_bytes());
     fixture.worker.reply(replied(CHARGED));
     fixture.assert_passed(stream);
     assert_eq!(fixture.decision(stream), "allowed");

@@ -52,7 +52,7 @@ fn a_reply_that_does_not_fit_fails_its_whole_call() {
         world.request(stream, key);
     }
     world.turn();
-    let mut bytes = reply(&[1, 99, 0, 600_000]);
+    let mut bytes = reply(&[1, 7, 99, 0, 600_000]);
     bytes.extend(reply(&[2, 99, 0, 600_000]));
     world.fail(CallEnd::Replied(&bytes));
     assert_eq!(world.decisions(), [(1, DegradedAllow), (2, DegradedAllow)]);

@@ -138,7 +138,7 @@ fn a_store_that_forgets_every_script_is_asked_twice_and_opens_the_breaker() {
 /// `Retry-After` and was counted by no rule.
 #[test]
 fn i10_a_reply_that_no_script_gives_is_malformed_and_the_request_is_counted() {
-    for numbers in [[0, 5, 0, 0], [1, 11, 0, 0], [1, 5, 0, i64::MAX]] {
+    for numbers in [[0, 7, 5, 0, 0], [1, 7, 11, 0, 0], [1, 7, 5, 0, i64::MAX]] {
         let mut world = World::new(ONE_RULE);
         world.request(1, "a");
         world.turn();

@@ -9,17 +9,17 @@ use crate::census::Census;
 use crate::config::Config;
 use crate::decision::Decision;
 use crate::engine::{Action, CallEnd, Effect, Engine, OutgoingCall, Step, StreamId, Verdict};
-use crate::limit::{TOKEN_BUCKET, Tat, TokenBucket, charge_all};
+use crate::limit::{self, Limit, SCRIPT, TokenBucket, charge_all};
 use crate::matching::Request;
 use crate::metrics::Metric;
 use crate::resp::{self, Reply, encode};
 use crate::testing::Cell;
-use crate::units::{Instant, Micros};
+use crate::units::{Instant, Micros, RedisTime};
 
 /// The script on a map. Counts the commands it is sent.
 #[derive(Debug, Default)]
 pub(super) struct ModelRedis {
-    tats: BTreeMap<Vec<u8>, Tat>,
+    states: BTreeMap<Vec<u8>, limit::State>,
     pub(super) knows_script: bool,
     pub(super) evals: u32,
     pub(super) evalshas: u32,
@@ -43,12 +43,12 @@ impl ModelRedis {
     fn command(&mut self, args: &[&[u8]], now: Instant) -> Vec<u8> {
         match args[0] {
             b"EVAL" => {
-                assert_eq!(args[1], TOKEN_BUCKET.body.as_bytes());
+                assert_eq!(args[1], SCRIPT.body.as_bytes());
                 self.evals += 1;
                 self.knows_script = true;
             }
             b"EVALSHA" => {
-                assert_eq!(args[1], TOKEN_BUCKET.sha1.as_bytes());
+                assert_eq!(args[1], SCRIPT.sha1.as_bytes());
                 self.evalshas += 1;
                 if !self.knows_script && self.error.is_none() {
                     return b"-NOSCRIPT No matching script.\r\n".to_vec();
@@ -67,28 +67,36 @@ impl ModelRedis {
         {
             return b"-WRONGTYPE Operation against a key\r\n".to_vec();
         }
-        let mut tats: Vec<Tat> = keys
+        let mut states: Vec<limit::State> = keys
             .iter()
-            .map(|key| self.tats.get(*key).copied().unwrap_or_default())
+            .map(|key| self.states.get(*key).cloned().unwrap_or_default())
             .collect();
-        let mut buckets: Vec<(TokenBucket, &mut Tat, u64)> = numbers[1..]
-            .chunks(4)
-            .zip(&mut tats)
-            .map(|(n, tat)| {
-                let per = Micros(number(n[1]));
-                let limit = TokenBucket {
-                    requests: number(n[0]),
-                    per,
-                    burst: number(n[2]),
+        let [operation, count, rules @ ..] = numbers else {
+            panic!("{numbers:?}")
+        };
+        assert_eq!(*operation, b"charge");
+        let mut rules: Vec<(Limit, &mut limit::State, u64)> = rules
+            .chunks(5)
+            .zip(&mut states)
+            .map(|(rule, state)| {
+                let [requests, per, burst, cost] = [1, 2, 3, 4].map(|i| number(rule[i]));
+                let per = Micros(per);
+                let limit = match rule[0] {
+                    b"tb" => Limit::TokenBucket(TokenBucket {
+                        requests,
+                        per,
+                        burst,
+                    }),
+                    other => panic!("{other:?}"),
                 };
-                (limit, tat, number(n[3]))
+                (limit, state, cost)
             })
             .collect();
-        let charge = charge_all(&mut buckets, number(numbers[0]), now.0);
-        self.tats
-            .extend(keys.iter().map(|key| key.to_vec()).zip(tats));
+        let charge = charge_all(&mut rules, number(count), RedisTime(now.0));
+        self.states
+            .extend(keys.iter().map(|key| key.to_vec()).zip(states));
         self.admitted += charge.admitted;
-        let mut reply = vec![charge.admitted];
+        let mut reply = vec![charge.admitted, charge.now.0];
         reply.extend(
             charge
                 .rules
