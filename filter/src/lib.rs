@@ -22,6 +22,7 @@ pub mod census;
 pub mod config;
 pub mod decision;
 pub mod engine;
+pub mod fingerprint;
 pub mod limit;
 pub mod matching;
 pub mod metrics;

@@ -59,8 +59,11 @@ pub enum Metric {
     Waiting,
     /// Requests that met `redis.max_waiting` others.
     WaitingFull,
-    /// Keys that had to share a local bucket because the table was full.
+    /// Keys for which a table had no room: they shared a local bucket, or asked Redis although
+    /// they were known to be over their limit.
     Evictions,
+    /// Refusals known without asking Redis.
+    DenyCacheHits,
     /// Outcomes of calls that the shared breaker record had no room to take: too many workers
     /// wrote at once.
     BreakerConflicts,
@@ -85,6 +88,7 @@ impl Metric {
             Self::Waiting,
             Self::WaitingFull,
             Self::Evictions,
+            Self::DenyCacheHits,
             Self::BreakerConflicts,
             Self::BreakerProbes(true),
             Self::BreakerProbes(false),
@@ -137,6 +141,7 @@ impl Metric {
             Self::Waiting => "velocitygate_waiting".into(),
             Self::WaitingFull => "velocitygate_waiting_full_total".into(),
             Self::Evictions => "velocitygate_evictions_total".into(),
+            Self::DenyCacheHits => "velocitygate_deny_cache_hits_total".into(),
             Self::BreakerConflicts => "velocitygate_breaker_conflicts_total".into(),
         }
     }

@@ -3,6 +3,7 @@
 mod answers;
 #[path = "../common/mod.rs"]
 mod common;
+mod deny_cache;
 mod excess;
 mod rules;
 

@@ -43,21 +43,29 @@ impl<C: SharedCell> Engine<C> {
                 return;
             };
             let batch = self.gather(now);
-            if !batch.groups.is_empty() {
-                self.send_batch(batch, permit, now);
+            if batch.groups.is_empty() {
+                return;
             }
+            self.send_batch(batch, permit, now);
         }
     }
 
-    /// Takes from `pending` what one call can carry.
+    /// Takes from `pending` what one call can carry, and leaves what has to wait: for the next call,
+    /// or for what a call under way will tell of a key that was refused.
     fn gather(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new();
         for stream in std::mem::take(&mut self.pending) {
             let Some(waiter) = self.waiters.get_mut(&stream) else {
                 continue;
             };
+            let known = self.denials.answer(waiter, now);
+            self.effects.count(Metric::DenyCacheHits, known);
+            let under_way = |call| self.calls.contains_key(&call);
+            let is_asked = self.denials.is_asked(waiter, under_way);
             let left = waiter.deadline(self.config.redis.timeout).since(now);
-            if batch.is_full() {
+            if waiter.is_answered() {
+                self.finish(stream, now);
+            } else if batch.is_full() || is_asked {
                 self.pending.push(stream);
             } else if left == Micros::ZERO || waiter.asked >= Waiter::ASKED_MAX {
                 self.give_up(stream, now);
@@ -87,6 +95,10 @@ impl<C: SharedCell> Engine<C> {
         );
         if load {
             self.script = Script::Loading(id);
+        }
+        let groups = self.calls.get(&id).map(|call| call.groups.as_slice());
+        for bucket in groups.unwrap_or_default().iter().flat_map(|g| &g.buckets) {
+            self.denials.ask(bucket, id);
         }
     }
 
@@ -127,6 +139,7 @@ impl<C: SharedCell> Engine<C> {
                 self.effects.record(Metric::RedisCallUs, lesson.elapsed.0);
                 let settled = self.breaker.settle(permit, lesson, now);
                 self.note_settled(settled);
+                self.note_denials(&call.groups, &reading.answers, (call.sent, now));
                 self.answer_groups(&call.groups, &reading.answers, now);
                 self.dispatch(now);
             }
@@ -183,6 +196,24 @@ impl<C: SharedCell> Engine<C> {
                  such requests get their failure policy",
             ));
         }
+    }
+
+    /// Keeps in mind which keys have no room left, the one among them that was just admitted too.
+    fn note_denials(
+        &mut self,
+        groups: &[Group],
+        answers: &[GroupAnswer],
+        (sent, now): (Instant, Instant),
+    ) {
+        for (group, answer) in groups.iter().zip(answers) {
+            if let GroupAnswer::Charged(charge) = answer {
+                for (bucket, standing) in group.buckets.iter().zip(&charge.rules) {
+                    self.denials.note(bucket, *standing, sent, now);
+                }
+            }
+        }
+        self.effects
+            .count(Metric::Evictions, self.denials.take_evictions());
     }
 
     fn answer_groups(&mut self, groups: &[Group], answers: &[GroupAnswer], now: Instant) {

@@ -22,6 +22,13 @@ impl Effects {
         }
     }
 
+    /// Adds to a counter. Nothing is done for nothing.
+    pub(super) fn count(&mut self, metric: Metric, n: u64) {
+        if n > 0 {
+            self.add(metric, i64::try_from(n).unwrap_or(i64::MAX));
+        }
+    }
+
     pub(super) fn record(&mut self, metric: Metric, value: u64) {
         self.list.push(Effect::Record(metric, value));
     }

@@ -12,6 +12,7 @@
 
 mod batch;
 mod calls;
+mod denials;
 mod effect;
 mod effects;
 mod probe;
@@ -30,11 +31,13 @@ pub use effect::{Action, CallEnd, CallId, Effect, OutgoingCall, Step, StreamId, 
 use crate::breaker::{Breaker, SharedCell, State};
 use crate::census::Census;
 use crate::config::{Config, Rule};
+use crate::fingerprint::Fingerprints;
 use crate::limit::LocalBuckets;
 use crate::matching::{Key, Keyed, Request, redis_key};
 use crate::metrics::Metric;
 use crate::units::{Instant, Micros};
 use calls::Call;
+use denials::Denials;
 use effects::Effects;
 use ruling::Ruling;
 use waiter::{Bucket, Part, Waiter};
@@ -52,6 +55,8 @@ pub struct Engine<C> {
     breaker: Breaker<C>,
     breaker_seen: Option<State>,
     census: Census<C>,
+    fingerprints: Fingerprints,
+    denials: Denials,
     local: LocalBuckets,
     waiters: HashMap<StreamId, Waiter>,
     /// Requests with parts that no call carries, in the order of their arrival.
@@ -83,6 +88,8 @@ impl<C: SharedCell> Engine<C> {
             breaker,
             breaker_seen: None,
             census,
+            fingerprints: Fingerprints::default(),
+            denials: Denials::new(denials::CAPACITY),
             local: LocalBuckets::new(LocalBuckets::CAPACITY),
             waiters: HashMap::new(),
             pending: Vec::new(),
@@ -130,11 +137,9 @@ impl<C: SharedCell> Engine<C> {
             grpc,
             asked: 0,
         };
-        let full = self.waiters.len() >= self.config.redis.max_waiting;
-        if full {
-            self.effects.add(Metric::WaitingFull, 1);
-        }
-        if full || self.breaker.state() != State::Closed {
+        let known = self.denials.answer(&mut waiter, now);
+        self.effects.count(Metric::DenyCacheHits, known);
+        if !waiter.is_answered() && !self.may_wait() {
             waiter.give_up();
         }
         if waiter.is_answered() {
@@ -148,6 +153,13 @@ impl<C: SharedCell> Engine<C> {
             self.effects.push(Effect::Wake);
         }
         Step::Wait
+    }
+
+    /// Whether one request more may wait for Redis.
+    fn may_wait(&mut self) -> bool {
+        let full = self.waiters.len() >= self.config.redis.max_waiting;
+        self.effects.count(Metric::WaitingFull, full.into());
+        !full && self.breaker.state() == State::Closed
     }
 
     /// The turn of the event loop that [`Effect::Wake`] asked for: all that came meanwhile goes
@@ -223,10 +235,12 @@ impl<C: SharedCell> Engine<C> {
             &rule.name,
             key,
             rule.limit.tag(),
-        );
+        )
+        .into_bytes();
         Bucket {
             rule: number,
-            key: key.into_bytes(),
+            fingerprint: self.fingerprints.of(&key),
+            key,
             limit: rule.limit,
             cost: rule.cost,
         }
@@ -268,10 +282,8 @@ impl<C: SharedCell> Engine<C> {
 
     fn rule_on(&mut self, waiter: &Waiter, now: Instant) -> Ruling {
         let ruling = ruling::rule_on(&self.config, &waiter.parts, &mut self.local, now);
-        let evictions = i64::try_from(self.local.take_evictions()).unwrap_or(i64::MAX);
-        if evictions > 0 {
-            self.effects.add(Metric::Evictions, evictions);
-        }
+        self.effects
+            .count(Metric::Evictions, self.local.take_evictions());
         ruling
     }
 

@@ -45,10 +45,11 @@ impl<C: SharedCell> Engine<C> {
     /// A Redis that lost the script is asked once more with its text (`load`), which spares the
     /// requests to come a NOSCRIPT.
     pub(super) fn send_probe(&mut self, permit: ProbePermit, load: bool, now: Instant) {
-        let key = format!("{}:{{}}:probe", self.config.redis.key_prefix);
+        let key = format!("{}:{{}}:probe", self.config.redis.key_prefix).into_bytes();
         let group = Group::probe(Bucket {
             rule: 0,
-            key: key.into_bytes(),
+            fingerprint: self.fingerprints.of(&key),
+            key,
             limit: PROBE_LIMIT,
             cost: 1,
         });

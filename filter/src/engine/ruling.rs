@@ -194,7 +194,7 @@ fn degrade(config: &Config, part: &Part, local: &mut LocalBuckets, now: Instant)
                 passed.push((number, Decision::DegradedLocalAllow));
                 demands.push(LocalDemand {
                     rule: number,
-                    key: &bucket.key,
+                    key: bucket.fingerprint,
                     limit,
                     cost: bucket.cost,
                 });
@@ -224,7 +224,7 @@ fn degrade(config: &Config, part: &Part, local: &mut LocalBuckets, now: Instant)
     }
 }
 
-fn refuse_locally(config: &Config, demands: &[LocalDemand<'_>], standings: &[Standing]) -> Ruling {
+fn refuse_locally(config: &Config, demands: &[LocalDemand], standings: &[Standing]) -> Ruling {
     let violated = demands
         .iter()
         .zip(standings)

@@ -1,6 +1,7 @@
 //! A request that waits, and what it asks of Redis.
 
 use super::effect::StreamId;
+use crate::fingerprint::Fingerprint;
 use crate::limit::{Limit, Standing};
 use crate::units::{Instant, Micros};
 
@@ -11,6 +12,8 @@ pub(super) struct Bucket {
     pub(super) rule: u16,
     /// The Redis key.
     pub(super) key: Vec<u8>,
+    /// Stands for the key in this worker's tables.
+    pub(super) fingerprint: Fingerprint,
     pub(super) limit: Limit,
     /// Tokens that the request costs.
     pub(super) cost: u64,

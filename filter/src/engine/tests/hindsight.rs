@@ -48,10 +48,10 @@ fn a_call_that_was_cut_short_proves_nothing_to_the_breaker() {
     let mut world = World::new(ONE_RULE);
     for story in 0..20 {
         world.redis.knows_script = false;
-        world.request(3 * story + 1, "a");
+        world.request(3 * story + 1, &format!("a{story}"));
         world.turn();
         world.deliver();
-        world.request(3 * story + 2, "b");
+        world.request(3 * story + 2, &format!("b{story}"));
         world.now = world.now + Micros::from_millis(39);
         world.deliver();
         assert_eq!(world.calls[0].timeout, Micros::from_millis(11));

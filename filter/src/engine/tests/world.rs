@@ -32,6 +32,23 @@ pub(super) struct ModelRedis {
 }
 
 impl ModelRedis {
+    /// Somebody deletes all keys.
+    pub(super) fn forget(&mut self) {
+        self.states.clear();
+    }
+
+    /// Whether the bucket of `key` under the only rule, `r`, has a token.
+    pub(super) fn has_room(&self, key: &str, requests: u32, burst: u32, now: Instant) -> bool {
+        let limit = Limit::TokenBucket(TokenBucket {
+            requests: requests.into(),
+            per: Micros::from_secs(1),
+            burst: burst.into(),
+        });
+        let key = format!("vg:{{r:{key}}}:tb").into_bytes();
+        let mut state = self.states.get(&key).cloned().unwrap_or_default();
+        charge_all(&mut [(limit, &mut state, 1)], 1, RedisTime(now.0)).admitted == 1
+    }
+
     pub(super) fn run(&mut self, call: &OutgoingCall, now: Instant) -> Vec<u8> {
         let commands = resp::decode_commands(&call.body, call.replies).expect("whole commands");
         commands
@@ -128,6 +145,8 @@ pub(super) struct World {
     pub(super) wakes: u32,
     /// Every end of a wait, in order.
     pub(super) finished: Vec<(StreamId, Verdict)>,
+    /// What was decided without a wait.
+    pub(super) at_once: Vec<(StreamId, Verdict)>,
     pub(super) counts: BTreeMap<String, i64>,
     pub(super) moves: Vec<String>,
     pub(super) warnings: Vec<&'static str>,
@@ -162,6 +181,7 @@ impl World {
             calls: Vec::new(),
             wakes: 0,
             finished: Vec::new(),
+            at_once: Vec::new(),
             counts: BTreeMap::new(),
             moves: Vec::new(),
             warnings: Vec::new(),
@@ -187,7 +207,10 @@ impl World {
             .request(stream, &Request::new(&headers, None), self.now);
         self.drain();
         match step {
-            Step::Done(verdict) => Some(verdict),
+            Step::Done(verdict) => {
+                self.at_once.push((stream, verdict.clone()));
+                Some(verdict)
+            }
             Step::Wait => None,
             Step::Pass => panic!("no rule applies"),
         }
@@ -235,7 +258,8 @@ impl World {
     }
 
     pub(super) fn verdict(&self, stream: StreamId) -> Verdict {
-        let mut of_stream = self.finished.iter().filter(|(id, _)| *id == stream);
+        let ended = self.finished.iter().chain(&self.at_once);
+        let mut of_stream = ended.filter(|(id, _)| *id == stream);
         let verdict = of_stream.next().expect("the request ended").1.clone();
         assert_eq!(of_stream.count(), 0, "a request ends once");
         verdict

@@ -1,0 +1,239 @@
+//! The deny cache: keys known to be over their limit, and until when.
+//!
+//! A refused key stays refused until the instant that Redis named, so asking again before would
+//! only cost a call. The instant is counted from when the call was *sent*: Redis read its clock
+//! later than that, so the cache forgets a key a little early, and never late. Once the instant has
+//! passed one call finds out how the key stands; requests that come meanwhile wait for it instead of
+//! asking the same.
+
+use hashbrown::HashMap;
+
+use super::effect::CallId;
+use super::waiter::{Bucket, Part, PartResult, Waiter};
+use crate::fingerprint::Fingerprint;
+use crate::limit::Standing;
+use crate::units::{Instant, Micros};
+
+/// Keys that one worker remembers, about 60 bytes each. Where there is no room, Redis is asked.
+pub(super) const CAPACITY: usize = 65_536;
+
+/// A key is remembered for no longer than this, whatever Redis said: a counter that was reset by
+/// hand is noticed, and clocks that drift apart by 500 ppm stay within 5 ms of each other.
+pub(super) const REMEMBERED_MAX: Micros = Micros::from_secs(10);
+
+/// A sweep reads the whole table: at most ten a second, however hard the flood.
+const SWEEP_EVERY: Micros = Micros::from_millis(100);
+
+/// A bounded table of refused keys.
+#[derive(Debug)]
+pub(super) struct Denials {
+    capacity: usize,
+    entries: HashMap<Fingerprint, Denial>,
+    next_sweep: Instant,
+    evictions: u64,
+}
+
+/// What is known of a refused key.
+#[derive(Clone, Copy, Debug)]
+struct Denial {
+    /// Refuse until then, and no longer than [`REMEMBERED_MAX`].
+    until: Instant,
+    /// Before this instant there is no room for `cost`.
+    room: Instant,
+    /// A cheaper request may find room earlier.
+    cost: u64,
+    remaining: u64,
+    /// When the bucket is full again.
+    full: Instant,
+    /// The call that asks how the key stands now.
+    asked: Option<CallId>,
+}
+
+impl Denials {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            entries: HashMap::new(),
+            next_sweep: Instant(0),
+            evictions: 0,
+        }
+    }
+
+    /// Answers what is known of a request without asking Redis, and tells how many of its parts that
+    /// was.
+    pub(super) fn answer(&self, waiter: &mut Waiter, now: Instant) -> u64 {
+        let open = waiter.parts.iter_mut().filter(|part| part.result.is_none());
+        open.map(|part| u64::from(self.answer_part(part, now)))
+            .sum()
+    }
+
+    /// A part with a bucket that is known to have no room is refused, in the name of such buckets
+    /// alone: how the others stand is not known.
+    fn answer_part(&self, part: &mut Part, now: Instant) -> bool {
+        let standings = part.buckets.iter().map(|bucket| self.standing(bucket, now));
+        let standings: Vec<Option<Standing>> = standings.collect();
+        if standings.iter().all(Option::is_none) {
+            return false;
+        }
+        let mut known = standings.iter();
+        part.buckets
+            .retain(|_| known.next().is_some_and(Option::is_some));
+        part.result = Some(PartResult::Counted {
+            admitted: false,
+            standings: standings.into_iter().flatten().collect(),
+        });
+        true
+    }
+
+    /// Where a bucket stands that has no room for its cost; `None` when Redis must be asked.
+    fn standing(&self, bucket: &Bucket, now: Instant) -> Option<Standing> {
+        let denial = self.entries.get(&bucket.fingerprint)?;
+        let denied = now < denial.until && bucket.cost >= denial.cost;
+        denied.then(|| Standing {
+            remaining: denial.remaining,
+            retry: denial.room.since(now),
+            reset: denial.full.since(now),
+        })
+    }
+
+    /// Whether a call that is still under way will tell how one of the request's refused keys stands.
+    pub(super) fn is_asked(&self, waiter: &Waiter, under_way: impl Fn(CallId) -> bool) -> bool {
+        let open = waiter.parts.iter().filter(|part| part.result.is_none());
+        open.flat_map(|part| &part.buckets)
+            .filter_map(|bucket| self.entries.get(&bucket.fingerprint)?.asked)
+            .any(under_way)
+    }
+
+    /// A call that asks for this bucket is on its way.
+    pub(super) fn ask(&mut self, bucket: &Bucket, call: CallId) {
+        if let Some(denial) = self.entries.get_mut(&bucket.fingerprint) {
+            denial.asked = Some(call);
+        }
+    }
+
+    /// Redis said where a bucket stands, in the answer to a call that was sent at `sent`.
+    pub(super) fn note(
+        &mut self,
+        bucket: &Bucket,
+        standing: Standing,
+        sent: Instant,
+        now: Instant,
+    ) {
+        let key = bucket.fingerprint;
+        let known = self.entries.get(&key).copied();
+        // What is known of a cheaper request holds for this one, and the other way round it does not.
+        let cheaper = known.is_some_and(|known| known.cost < bucket.cost && now < known.until);
+        if standing.retry == Micros::ZERO {
+            if known.is_some_and(|known| known.cost <= bucket.cost) {
+                self.entries.remove(&key);
+            }
+        } else if !cheaper && (known.is_some() || self.has_room(now)) {
+            self.entries.insert(
+                key,
+                Denial {
+                    until: sent + standing.retry.min(REMEMBERED_MAX),
+                    room: sent + standing.retry,
+                    cost: bucket.cost,
+                    remaining: standing.remaining,
+                    full: sent + standing.reset,
+                    asked: None,
+                },
+            );
+        }
+    }
+
+    /// Refused keys that found no room since the last call.
+    pub(super) fn take_evictions(&mut self) -> u64 {
+        std::mem::take(&mut self.evictions)
+    }
+
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.entries.len() >= self.capacity && now >= self.next_sweep {
+            self.entries.retain(|_, denial| now < denial.until);
+            self.next_sweep = now + SWEEP_EVERY;
+        }
+        let room = self.entries.len() < self.capacity;
+        self.evictions = self.evictions.saturating_add(u64::from(!room));
+        room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fingerprint::Fingerprints;
+    use crate::limit::{Limit, TokenBucket};
+
+    const NOW: Instant = Instant(1_000_000);
+
+    struct Keys(Fingerprints);
+
+    impl Keys {
+        fn bucket(&self, key: &str, cost: u64) -> Bucket {
+            Bucket {
+                rule: 0,
+                key: key.into(),
+                fingerprint: self.0.of(key.as_bytes()),
+                limit: Limit::TokenBucket(TokenBucket {
+                    requests: 10,
+                    per: Micros::from_secs(1),
+                    burst: 10,
+                }),
+                cost,
+            }
+        }
+    }
+
+    fn standing(remaining: u64, retry_ms: u64) -> Standing {
+        Standing {
+            remaining,
+            retry: Micros::from_millis(retry_ms),
+            reset: Micros::from_millis(retry_ms + 900),
+        }
+    }
+
+    #[test]
+    fn a_cheaper_request_may_pass_where_a_costly_one_was_refused() {
+        let keys = Keys(Fingerprints::default());
+        let mut denials = Denials::new(8);
+        denials.note(&keys.bucket("a", 5), standing(3, 200), NOW, NOW);
+        let known = |denials: &Denials, cost| denials.standing(&keys.bucket("a", cost), NOW);
+        assert!(known(&denials, 4).is_none());
+        assert_eq!(known(&denials, 5), Some(standing(3, 200)));
+        assert!(known(&denials, 9).is_some());
+        // It passed, and there is room for more like it: the costly one is refused all the same.
+        denials.note(&keys.bucket("a", 1), standing(2, 0), NOW, NOW);
+        assert!(known(&denials, 5).is_some());
+        // A cheaper one is refused as well: now both are.
+        denials.note(&keys.bucket("a", 1), standing(0, 100), NOW, NOW);
+        assert_eq!(known(&denials, 5), Some(standing(0, 100)));
+        // What is known of the cheap one is not replaced by a longer wait of a costly one.
+        denials.note(&keys.bucket("a", 5), standing(0, 500), NOW, NOW);
+        assert_eq!(known(&denials, 1), Some(standing(0, 100)));
+        denials.note(&keys.bucket("a", 5), standing(9, 0), NOW, NOW);
+        assert!(
+            known(&denials, 5).is_none(),
+            "room for a costly one is room"
+        );
+    }
+
+    #[test]
+    fn a_full_table_takes_no_more_and_forgets_what_is_over() {
+        let keys = Keys(Fingerprints::default());
+        let mut denials = Denials::new(2);
+        for key in ["a", "b", "c"] {
+            denials.note(&keys.bucket(key, 1), standing(0, 200), NOW, NOW);
+        }
+        let known = |denials: &Denials, key, now| denials.standing(&keys.bucket(key, 1), now);
+        assert!(known(&denials, "a", NOW).is_some());
+        assert!(known(&denials, "c", NOW).is_none(), "Redis is asked");
+        assert_eq!(denials.take_evictions(), 1);
+        // One that is known already needs no room.
+        denials.note(&keys.bucket("b", 1), standing(0, 300), NOW, NOW);
+        let later = NOW + Micros::from_millis(250);
+        denials.note(&keys.bucket("c", 1), standing(0, 200), later, later);
+        assert!(known(&denials, "c", later).is_some());
+        assert!(known(&denials, "b", later).is_some());
+        assert_eq!(denials.take_evictions(), 0);
+    }
+}
