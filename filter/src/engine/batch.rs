@@ -122,11 +122,14 @@ impl Group {
                 // Those admitted after this one had not been charged yet when it passed.
                 let after = charge.admitted.saturating_sub(place.saturating_add(1));
                 let standings = charge.rules.iter().zip(&self.buckets);
-                PartResult::Counted {
-                    admitted: place < charge.admitted,
-                    standings: standings
-                        .map(|(s, b)| b.limit.before(*s, after.saturating_mul(b.cost)))
-                        .collect(),
+                let standings = standings
+                    .map(|(s, b)| b.limit.before(*s, after.saturating_mul(b.cost)))
+                    .collect();
+                if place < charge.admitted {
+                    let charged = charge.now;
+                    PartResult::Admitted { standings, charged }
+                } else {
+                    PartResult::Refused { standings }
                 }
             })
             .collect()

@@ -9,7 +9,6 @@ use crate::breaker::{
     self, Cause, Contended, Outcome, Permit, ProbePermit, SharedCell, State, Transition,
 };
 use crate::metrics::Metric;
-use crate::resp::ErrorClass;
 use crate::units::{Instant, Micros};
 
 /// A call under way.
@@ -125,7 +124,6 @@ impl<C: SharedCell> Engine<C> {
         let reading = reading::read(&call.groups, call.load, end);
         for class in &reading.errors {
             self.effects.add(Metric::RedisErrors(*class), 1);
-            self.warn_of_cluster(*class);
         }
         let lesson = self.lesson(&call, reading.outcome, now);
         self.script_after(id, &call, &reading, now);
@@ -187,17 +185,6 @@ impl<C: SharedCell> Engine<C> {
         };
     }
 
-    /// Says once what no metric explains.
-    fn warn_of_cluster(&mut self, class: ErrorClass) {
-        if class == ErrorClass::Crossslot && !self.warned_of_cluster {
-            self.warned_of_cluster = true;
-            self.effects.push(Effect::Warn(
-                "a Redis Cluster cannot charge several rules of one request at once (CROSSSLOT): \
-                 such requests get their failure policy",
-            ));
-        }
-    }
-
     /// Keeps in mind which keys have no room left, the one among them that was just admitted too.
     fn note_denials(
         &mut self,
@@ -226,6 +213,11 @@ impl<C: SharedCell> Engine<C> {
                     again.extend(group.members.iter().map(|member| member.stream));
                     continue;
                 }
+                GroupAnswer::Scattered => {
+                    again.extend(group.members.iter().map(|member| member.stream));
+                    self.scatter(&group.members);
+                    continue;
+                }
             };
             for (member, result) in group.members.iter().zip(results) {
                 self.answer(*member, result, now);
@@ -236,6 +228,16 @@ impl<C: SharedCell> Engine<C> {
         again.dedup();
         again.append(&mut self.pending);
         self.pending = again;
+    }
+
+    /// The store is a Redis Cluster: from now on each rule is charged in a command of its own.
+    fn scatter(&mut self, members: &[PartRef]) {
+        self.scattered = true;
+        for member in members {
+            if let Some(waiter) = self.waiters.get_mut(&member.stream) {
+                waiter.scatter(member.part);
+            }
+        }
     }
 
     fn answer(&mut self, member: PartRef, result: PartResult, now: Instant) {

@@ -78,8 +78,7 @@ impl Denials {
         let mut known = standings.iter();
         part.buckets
             .retain(|_| known.next().is_some_and(Option::is_some));
-        part.result = Some(PartResult::Counted {
-            admitted: false,
+        part.result = Some(PartResult::Refused {
             standings: standings.into_iter().flatten().collect(),
         });
         true

@@ -28,8 +28,6 @@ pub enum Effect {
     Record(Metric, u64),
     /// Log a change of the breaker: a warning when it opens.
     Moved(Transition),
-    /// Log a warning.
-    Warn(&'static str),
 }
 
 /// One HTTP call to the bridge.

@@ -65,7 +65,8 @@ pub struct Engine<C> {
     calls: HashMap<CallId, Call>,
     next_call: u64,
     script: Script,
-    warned_of_cluster: bool,
+    /// Whether Redis was found to be a cluster, which cannot charge several keys in one command.
+    scattered: bool,
     effects: Effects,
 }
 
@@ -97,7 +98,7 @@ impl<C: SharedCell> Engine<C> {
             calls: HashMap::new(),
             next_call: 0,
             script: Script::Assumed { loaded: Instant(0) },
-            warned_of_cluster: false,
+            scattered: false,
             effects: Effects::default(),
         }
     }
@@ -223,7 +224,10 @@ impl<C: SharedCell> Engine<C> {
                 Keyed::Skip => {}
             }
         }
-        if !enforced.is_empty() {
+        if self.scattered {
+            let apart = enforced.into_iter();
+            parts.extend(apart.map(|bucket| Part::asking(vec![bucket], false)));
+        } else if !enforced.is_empty() {
             parts.push(Part::asking(enforced, false));
         }
         Ok(parts)

@@ -13,6 +13,9 @@ pub(super) enum GroupAnswer {
     Charged(Charge),
     /// Redis does not know the script: nothing was charged, the group may be asked again.
     Unscripted,
+    /// The keys live in different slots of a Redis Cluster: nothing was charged, each may be asked
+    /// for apart.
+    Scattered,
     /// The count is unknown.
     Unknown,
 }
@@ -54,7 +57,10 @@ fn read_replies(groups: &[Group], load: bool, replies: &[Reply<'_>]) -> Reading 
     };
     for (number, (group, reply)) in groups.iter().zip(replies).enumerate() {
         let answer = match reply {
-            Reply::Error(text) => reading.error(ErrorClass::of(text), load && number == 0),
+            Reply::Error(text) => match ErrorClass::of(text) {
+                ErrorClass::Crossslot if group.buckets.len() > 1 => reading.scattered(),
+                class => reading.error(class, load && number == 0),
+            },
             _ => {
                 let limits: Vec<Limit> = group.buckets.iter().map(|b| b.limit).collect();
                 let count = group.members.len() as u64;
@@ -81,6 +87,13 @@ impl Reading {
         if self.outcome == Outcome::Excluded {
             self.outcome = Outcome::Success;
         }
+    }
+
+    /// The store is a Redis Cluster, and well.
+    fn scattered(&mut self) -> GroupAnswer {
+        self.errors.push(ErrorClass::Crossslot);
+        self.answered();
+        GroupAnswer::Scattered
     }
 
     /// An error reply; `loaded` when the command carried the script's text.

@@ -1,7 +1,7 @@
 //! From what is known of a request's counts to what becomes of it.
 
 use super::effect::Action;
-use super::waiter::{Part, PartResult};
+use super::waiter::{Bucket, Part, PartResult};
 use crate::answer::{Answer, RuleStanding, limit_headers};
 use crate::config::{Config, OnFailure, Rule};
 use crate::decision::Decision;
@@ -26,19 +26,12 @@ pub(super) fn rule_on(
     local: &mut LocalBuckets,
     now: Instant,
 ) -> Ruling {
-    let mut shadows = Vec::new();
-    let mut enforced = None;
-    for part in parts {
-        if part.shadow {
-            shadows.extend(
-                part.buckets
-                    .first()
-                    .map(|b| (b.rule, shadow_decision(part))),
-            );
-        } else {
-            enforced = Some(rule_on_enforced(config, part, local, now));
-        }
-    }
+    let (shadows, enforced): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| part.shadow);
+    let shadows: Vec<(u16, Decision)> = shadows
+        .into_iter()
+        .flat_map(|part| part.buckets.iter().map(|b| (b.rule, shadow_decision(part))))
+        .collect();
+    let enforced = (!enforced.is_empty()).then(|| rule_on_enforced(config, &enforced, local, now));
     with_shadows(enforced, &shadows)
 }
 
@@ -59,11 +52,8 @@ fn rule_of(config: &Config, rule: u16) -> Option<&Rule> {
 
 const fn shadow_decision(part: &Part) -> Decision {
     match part.result {
-        Some(PartResult::Counted { admitted: true, .. }) => Decision::Allowed,
-        Some(PartResult::Counted {
-            admitted: false, ..
-        })
-        | Some(PartResult::KeyMissing) => Decision::ShadowDenied,
+        Some(PartResult::Admitted { .. }) => Decision::Allowed,
+        Some(PartResult::Refused { .. } | PartResult::KeyMissing) => Decision::ShadowDenied,
         Some(PartResult::Unknown) | None => Decision::DegradedAllow,
     }
 }
@@ -87,72 +77,80 @@ fn with_shadows(enforced: Option<Ruling>, shadows: &[(u16, Decision)]) -> Ruling
     ruling
 }
 
+/// All enforced rules, be they answered in one part or, by a Redis Cluster, in several.
 fn rule_on_enforced(
     config: &Config,
-    part: &Part,
+    parts: &[&Part],
     local: &mut LocalBuckets,
     now: Instant,
 ) -> Ruling {
-    match &part.result {
-        Some(PartResult::Counted {
-            admitted,
-            standings,
-        }) => {
-            let known = known_standings(config, part, standings);
-            if *admitted {
-                admit(config, &known)
-            } else {
-                refuse(config, &known)
+    let (mut admitted, mut refused, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    for part in parts {
+        match &part.result {
+            Some(PartResult::Admitted { standings, .. }) => {
+                admitted.extend(known_standings(config, part, standings));
+            }
+            Some(PartResult::Refused { standings }) => {
+                refused.extend(known_standings(config, part, standings));
+            }
+            Some(PartResult::Unknown | PartResult::KeyMissing) | None => {
+                unknown.extend(&part.buckets);
             }
         }
-        Some(PartResult::Unknown | PartResult::KeyMissing) | None => {
-            degrade(config, part, local, now)
-        }
     }
+    if !refused.is_empty() {
+        return refuse(config, &refused, &admitted);
+    }
+    if unknown.is_empty() {
+        return admit(config, &admitted);
+    }
+    let mut ruling = degrade(config, &unknown, local, now);
+    if matches!(ruling.action, Action::Pass(_)) {
+        ruling.decisions.extend(allowed(&admitted));
+    }
+    ruling
 }
 
-/// Rule number, rule and standing, side by side.
-fn known_standings<'a>(
-    config: &'a Config,
-    part: &Part,
-    standings: &[Standing],
-) -> Vec<(u16, RuleStanding<'a>)> {
+/// A rule's number, and where it stands.
+type Known<'a> = (u16, RuleStanding<'a>);
+
+fn known_standings<'a>(config: &'a Config, part: &Part, standings: &[Standing]) -> Vec<Known<'a>> {
     let known = part
         .buckets
         .iter()
         .zip(standings)
         .filter_map(|(bucket, standing)| {
             let rule = rule_of(config, bucket.rule)?;
-            Some((
-                bucket.rule,
-                RuleStanding {
-                    rule,
-                    standing: *standing,
-                },
-            ))
+            let standing = *standing;
+            Some((bucket.rule, RuleStanding { rule, standing }))
         });
     known.collect()
 }
 
-fn admit(config: &Config, known: &[(u16, RuleStanding<'_>)]) -> Ruling {
+fn allowed(known: &[Known<'_>]) -> impl Iterator<Item = (u16, Decision)> {
+    known.iter().map(|(rule, _)| (*rule, Decision::Allowed))
+}
+
+fn admit(config: &Config, known: &[Known<'_>]) -> Ruling {
     let standings: Vec<RuleStanding<'_>> = known.iter().map(|(_, standing)| *standing).collect();
     let tightest = known
         .iter()
         .min_by_key(|(_, standing)| standing.tightness());
     Ruling {
-        decisions: known
-            .iter()
-            .map(|(rule, _)| (*rule, Decision::Allowed))
-            .collect(),
+        decisions: allowed(known).collect(),
         decided: (tightest.map_or(0, |(rule, _)| *rule), Decision::Allowed),
         action: Action::Pass(limit_headers(config.headers, &standings)),
     }
 }
 
-fn refuse(config: &Config, known: &[(u16, RuleStanding<'_>)]) -> Ruling {
-    let standings: Vec<RuleStanding<'_>> = known.iter().map(|(_, standing)| *standing).collect();
-    let violated = known.iter().filter(|(_, entry)| entry.standing.retry.0 > 0);
-    let violated: Vec<&(u16, RuleStanding<'_>)> = violated.collect();
+/// `refused` are the rules of which some had no room, `others` those that had.
+fn refuse(config: &Config, refused: &[Known<'_>], others: &[Known<'_>]) -> Ruling {
+    let standings = refused.iter().chain(others);
+    let standings: Vec<RuleStanding<'_>> = standings.map(|(_, standing)| *standing).collect();
+    let violated = refused
+        .iter()
+        .filter(|(_, entry)| entry.standing.retry.0 > 0);
+    let violated: Vec<&Known<'_>> = violated.collect();
     let names: Vec<&str> = violated
         .iter()
         .map(|(_, entry)| entry.rule.name.as_str())
@@ -180,10 +178,10 @@ fn refuse(config: &Config, known: &[(u16, RuleStanding<'_>)]) -> Ruling {
 
 /// The failure policy of each rule. One that fails closed refuses before any local bucket is
 /// charged; the local buckets are then charged all or nothing.
-fn degrade(config: &Config, part: &Part, local: &mut LocalBuckets, now: Instant) -> Ruling {
+fn degrade(config: &Config, buckets: &[&Bucket], local: &mut LocalBuckets, now: Instant) -> Ruling {
     let mut passed = Vec::new();
     let mut demands = Vec::new();
-    for bucket in &part.buckets {
+    for bucket in buckets {
         let number = bucket.rule;
         let Some(rule) = rule_of(config, number) else {
             continue;

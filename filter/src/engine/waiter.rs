@@ -3,7 +3,7 @@
 use super::effect::StreamId;
 use crate::fingerprint::Fingerprint;
 use crate::limit::{Limit, Standing};
-use crate::units::{Instant, Micros};
+use crate::units::{Instant, Micros, RedisTime};
 
 /// What one rule asks of Redis for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,9 @@ pub(super) struct Bucket {
     pub(super) cost: u64,
 }
 
-/// Rules that are charged together in one command: all the enforced ones, or one shadow rule,
-/// which must neither refuse nor be held back by the others.
+/// Rules that are charged together in one command: all the enforced ones, or one of them where the
+/// store is a Redis Cluster; or one shadow rule, which must neither refuse nor be held back by the
+/// others.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) buckets: Vec<Bucket>,
@@ -32,11 +33,13 @@ pub(super) struct Part {
 /// What Redis said of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PartResult {
-    /// There was room, or not, and this is where each bucket stands after it.
-    Counted {
-        admitted: bool,
+    /// There was room, and was charged at that time; this is where each bucket stands after it.
+    Admitted {
         standings: Vec<Standing>,
+        charged: RedisTime,
     },
+    /// There was no room in some bucket; this is where each stands.
+    Refused { standings: Vec<Standing> },
     /// A shadow rule would have refused the request for a key that it lacks.
     KeyMissing,
     /// The count is unknown.
@@ -92,8 +95,22 @@ impl Part {
 
 impl Waiter {
     /// Calls that may carry a request: one that meets NOSCRIPT, one held back while another loaded
-    /// the script, and two that load it, of which a Redis Cluster needs one a shard.
-    pub(super) const ASKED_MAX: u8 = 4;
+    /// the script, two that load it, of which a Redis Cluster needs one a shard, and one that finds
+    /// out that there is a Redis Cluster.
+    pub(super) const ASKED_MAX: u8 = 5;
+
+    /// Asks for each bucket of a part in a command of its own.
+    pub(super) fn scatter(&mut self, part: usize) {
+        let Some(part) = self.parts.get_mut(part) else {
+            return;
+        };
+        let shadow = part.shadow;
+        let others = part.buckets.split_off(part.buckets.len().min(1));
+        // Behind the others, whose numbers the groups of a call hold.
+        let others = others.into_iter();
+        self.parts
+            .extend(others.map(|bucket| Part::asking(vec![bucket], shadow)));
+    }
 
     pub(super) fn deadline(&self, timeout: Micros) -> Instant {
         self.arrived + timeout

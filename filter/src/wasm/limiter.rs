@@ -151,7 +151,6 @@ impl Limiter {
                     let _ = hostcalls::record_metric(id, value);
                 }
             }
-            Effect::Warn(text) => log::warn!("{text}"),
             Effect::Moved(transition) => {
                 let level = if transition.to == State::Open {
                     LogLevel::Warn

@@ -210,20 +210,6 @@ fn each_admitted_request_is_told_its_own_time_to_a_full_bucket() {
     assert_eq!(fields, expected);
 }
 
-/// On a Redis Cluster two rules of one request can live in different slots. Such requests failed
-/// open in silence: no error that the breaker heard, and no line in the log.
-#[test]
-fn a_cluster_that_cannot_charge_several_rules_is_told_of_once() {
-    let mut world = World::new(ONE_RULE);
-    world.redis.error = Some("CROSSSLOT Keys in request don't hash to the same slot");
-    for stream in 1..=20 {
-        assert_eq!(world.round_trip(stream, "a"), DegradedAllow);
-    }
-    assert_eq!(world.warnings.len(), 1);
-    assert_eq!(world.count("redis_errors_total.class.cluster"), 20);
-    assert_eq!(world.moves, Vec::<String>::new());
-}
-
 /// A probe that had to load the script left the engine believing that Redis lacked it.
 #[test]
 fn a_script_that_a_probe_loaded_is_not_loaded_again() {

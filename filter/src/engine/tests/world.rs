@@ -27,6 +27,8 @@ pub(super) struct ModelRedis {
     pub(super) admitted: u64,
     /// Answered to every command instead of a charge.
     pub(super) error: Option<&'static str>,
+    /// Every key lives in a slot of its own.
+    pub(super) cluster: bool,
     /// Keys that hold somebody else's value.
     pub(super) poisoned: Vec<Vec<u8>>,
 }
@@ -78,6 +80,9 @@ impl ModelRedis {
         }
         let number = |bytes: &[u8]| -> u64 { str::from_utf8(bytes).unwrap().parse().unwrap() };
         let (keys, numbers) = args[3..].split_at(number(args[2]) as usize);
+        if self.cluster && keys.len() > 1 {
+            return b"-CROSSSLOT Keys in request don't hash to the same slot\r\n".to_vec();
+        }
         if keys
             .iter()
             .any(|key| self.poisoned.iter().any(|poisoned| poisoned == key))
@@ -149,7 +154,6 @@ pub(super) struct World {
     pub(super) at_once: Vec<(StreamId, Verdict)>,
     pub(super) counts: BTreeMap<String, i64>,
     pub(super) moves: Vec<String>,
-    pub(super) warnings: Vec<&'static str>,
 }
 
 impl World {
@@ -184,7 +188,6 @@ impl World {
             at_once: Vec::new(),
             counts: BTreeMap::new(),
             moves: Vec::new(),
-            warnings: Vec::new(),
         }
     }
 
@@ -313,7 +316,6 @@ impl World {
                     assert_bridge_takes(&call);
                     self.calls.push(call);
                 }
-                Effect::Warn(text) => self.warnings.push(text),
                 Effect::Finish(stream, verdict) => self.finished.push((stream, verdict)),
                 Effect::Add(metric, n) => *self.counts.entry(self.name(metric)).or_default() += n,
                 Effect::Record(..) => {}

@@ -1,0 +1,90 @@
+//! Several rules on one request when Redis is a cluster, where their keys live in different slots.
+
+use super::world::World;
+use crate::decision::Decision::{Allowed, DegradedAllow, DegradedDeny, Denied};
+use crate::engine::{Action, CallEnd};
+
+fn two_rules(on_failure: &str) -> String {
+    format!(
+        r#"{{ "rules": [
+            {{ "name": "all", "limit": {{ "requests": 10, "per": "1h" }} }},
+            {{ "name": "own", "key": [{{ "header": "x-api-key" }}], "on_failure": "{on_failure}",
+              "limit": {{ "requests": 2, "per": "1h" }} }} ] }}"#
+    )
+}
+
+fn cluster(on_failure: &str) -> World {
+    let mut world = World::new(&two_rules(on_failure));
+    world.redis.cluster = true;
+    world
+}
+
+/// Such requests once got their failure policy, for ever.
+#[test]
+fn the_request_that_finds_out_is_asked_again_for_each_rule() {
+    let mut world = cluster("allow");
+    assert_eq!(world.round_trip(1, "a"), Allowed);
+    assert_eq!(world.redis.evalshas, 3, "both at once, then one by one");
+    assert_eq!(world.count("redis_errors_total.class.cluster"), 1);
+    assert_eq!(
+        world.field(1, "ratelimit").as_deref(),
+        Some("\"own\";r=1;t=1800, \"all\";r=9;t=360")
+    );
+    world.request(2, "a");
+    world.turn();
+    assert_eq!(world.calls.len(), 1, "still one call");
+    assert_eq!(world.calls[0].replies, 2);
+    world.deliver();
+    assert_eq!(world.verdict(2).decision, Allowed);
+    assert_eq!(world.moves, Vec::<String>::new());
+}
+
+#[test]
+fn all_that_were_in_the_call_are_asked_again_in_their_order() {
+    let mut world = cluster("allow");
+    for stream in 1..=3 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.deliver();
+    world.deliver();
+    let decisions = world.decisions();
+    assert_eq!(decisions, [(1, Allowed), (2, Allowed), (3, Denied)]);
+}
+
+#[test]
+fn a_refusal_names_only_the_rule_that_had_no_room() {
+    let mut world = cluster("allow");
+    for stream in 1..=3 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.deliver();
+    world.deliver();
+    let Action::Refuse(answer) = world.verdict(3).action else {
+        panic!("refused")
+    };
+    let violated = r#""violated-policies":["own"]"#;
+    assert!(answer.body.contains(violated), "{}", answer.body);
+    assert_eq!(world.verdict(3).rule, 1);
+}
+
+#[test]
+fn a_rule_whose_shard_is_away_gets_its_policy_and_the_others_count() {
+    for (policy, expected) in [("allow", DegradedAllow), ("deny", DegradedDeny)] {
+        let mut world = cluster(policy);
+        assert_eq!(world.round_trip(1, "a"), Allowed);
+        world.request(2, "b");
+        world.turn();
+        let call = world.calls.remove(0);
+        let charged = world.redis.run(&call, world.now);
+        let first = charged.iter().skip(1).position(|byte| *byte == b'*');
+        let (first, _) = charged.split_at(first.expect("two replies") + 1);
+        let reply = [first, b"-CLUSTERDOWN Hash slot not served\r\n"].concat();
+        world.end(&call, CallEnd::Replied(&reply));
+        assert_eq!(world.verdict(2).decision, expected);
+        assert_eq!(world.verdict(2).rule, 1);
+        let allowed = world.count("requests_total.rule.rule.decision.allowed");
+        assert_eq!(allowed, if policy == "allow" { 3 } else { 2 });
+    }
+}
