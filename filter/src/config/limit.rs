@@ -2,7 +2,7 @@
 
 use super::scalar::Ratio;
 use super::value::Value;
-use crate::limit::{Limit, TokenBucket};
+use crate::limit::{Limit, TokenBucket, Window};
 use crate::units::Micros;
 
 /// The largest number of tokens that a limit or a cost can name.
@@ -15,29 +15,73 @@ pub const PER_MAX: Micros = Micros::from_secs(366 * 86_400);
 /// doubles, which hold whole microseconds exactly up to 2^53: that is today and 228 years more.
 pub const BUCKET_FILL_MAX: Micros = Micros::from_secs(36_525 * 86_400);
 
-/// Algorithms of the contract that are still to come.
-const NOT_YET: [&str; 3] = ["sliding_window", "sliding_log", "fixed_window"];
+/// The most requests of a sliding log. Redis keeps 40 bytes for each instant at which it charged
+/// something (seen on 7.0), so a key grows to 400 kB at most.
+pub const LOG_REQUESTS_MAX: u64 = 10_000;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Algorithm {
+    TokenBucket,
+    SlidingWindow,
+    SlidingLog,
+    FixedWindow,
+}
+
+const ALGORITHMS: [(&str, Algorithm); 4] = [
+    ("token_bucket", Algorithm::TokenBucket),
+    ("sliding_window", Algorithm::SlidingWindow),
+    ("sliding_log", Algorithm::SlidingLog),
+    ("fixed_window", Algorithm::FixedWindow),
+];
 
 pub(super) fn read(value: &Value<'_>) -> Option<Limit> {
     value.object(|fields| {
-        let algorithm = fields.or("algorithm", (), |value| {
-            value.choice(&[("token_bucket", ())], &NOT_YET)
+        let algorithm = fields.or("algorithm", Algorithm::TokenBucket, |value| {
+            value.choice(&ALGORITHMS, &[])
         });
-        let requests = fields.required("requests", tokens);
+        let requests = fields.required("requests", |value| requests(value, algorithm));
         let per = fields.required("per", |value| value.whole_millis(PER_MIN..=PER_MAX));
-        let burst = fields.or("burst", requests, tokens);
-        algorithm?;
-        let bucket = TokenBucket {
-            requests: requests?,
-            per: per?,
-            burst: burst?,
-        };
-        if fill_micros(&bucket) > u128::from(BUCKET_FILL_MAX.0) {
-            return value
-                .refuse("filling the bucket (burst x per / requests) would take over 100 years");
+        let burst = fields.or("burst", requests, |value| burst(value, algorithm));
+        let (requests, per, burst) = (requests?, per?, burst?);
+        let window = Window { requests, per };
+        match algorithm? {
+            Algorithm::TokenBucket => token_bucket(value, window, burst),
+            Algorithm::SlidingWindow => Some(Limit::SlidingWindow(window)),
+            Algorithm::SlidingLog => Some(Limit::SlidingLog(window)),
+            Algorithm::FixedWindow => Some(Limit::FixedWindow(window)),
         }
-        Some(Limit::TokenBucket(bucket))
     })
+}
+
+fn requests(value: &Value<'_>, algorithm: Option<Algorithm>) -> Option<u64> {
+    let requests = tokens(value)?;
+    if algorithm == Some(Algorithm::SlidingLog) && requests > LOG_REQUESTS_MAX {
+        return value.expected(format_args!(
+            "at most {LOG_REQUESTS_MAX} for a \"sliding_log\", which remembers each of them (a \"sliding_window\" does not)"
+        ));
+    }
+    Some(requests)
+}
+
+fn burst(value: &Value<'_>, algorithm: Option<Algorithm>) -> Option<u64> {
+    match algorithm {
+        Some(Algorithm::TokenBucket) | None => tokens(value),
+        Some(_) => value.refuse("only a \"token_bucket\" has a burst apart from its requests"),
+    }
+}
+
+fn token_bucket(value: &Value<'_>, window: Window, burst: u64) -> Option<Limit> {
+    let Window { requests, per } = window;
+    let bucket = TokenBucket {
+        requests,
+        per,
+        burst,
+    };
+    if fill_micros(&bucket) > u128::from(BUCKET_FILL_MAX.0) {
+        return value
+            .refuse("filling the bucket (burst x per / requests) would take over 100 years");
+    }
+    Some(Limit::TokenBucket(bucket))
 }
 
 fn tokens(value: &Value<'_>) -> Option<u64> {

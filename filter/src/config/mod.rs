@@ -20,7 +20,7 @@ pub use breaker::Breaker;
 pub use document::{DEPTH_MAX, DOCUMENT_BYTES_MAX};
 pub use headers::Headers;
 pub use key::{KEY_PARTS_MAX, VALUE_MAX};
-pub use limit::{BUCKET_FILL_MAX, PER_MAX, PER_MIN, TOKENS_MAX};
+pub use limit::{BUCKET_FILL_MAX, LOG_REQUESTS_MAX, PER_MAX, PER_MIN, TOKENS_MAX};
 pub use matcher::{
     HEADER_TESTS_MAX, HOST_BYTES_MAX, HOSTS_MAX, METHOD_BYTES_MAX, METHODS_MAX, PATH_BYTES_MAX,
 };

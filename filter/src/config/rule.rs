@@ -25,7 +25,7 @@ pub struct Rule {
     pub missing_key: MissingKey,
     /// How much is allowed.
     pub limit: Limit,
-    /// Tokens a request takes; at most the limit's burst. 0 reads without charging.
+    /// Tokens a request takes; at most the limit's capacity. 0 reads without charging.
     pub cost: u64,
     /// What happens when Redis does not answer.
     pub on_failure: OnFailure,
@@ -51,7 +51,7 @@ pub enum OnFailure {
     Allow,
     /// Refuse it with 503 (fail closed).
     Deny,
-    /// Ask a bucket of this worker: the rule's `requests` and `burst` times `local.share`, each
+    /// Ask a bucket of this worker: the rule's `requests` and capacity times `local.share`, each
     /// rounded down but at least 1, over the same window. At least the rule's cost fits in it.
     Local(TokenBucket),
 }
@@ -138,7 +138,7 @@ fn cost(value: &Value<'_>, limit: Option<&Limit>) -> Option<u64> {
     let cost = value.whole(0..=TOKENS_MAX)?;
     match limit {
         Some(limit) if cost > limit.capacity() => value.expected(format_args!(
-            "at most the limit's burst, {}",
+            "at most what the limit admits at once, {}",
             limit.capacity()
         )),
         _ => Some(cost),

@@ -1,8 +1,13 @@
 //! The limits that a rule can have: one for each algorithm.
 
 use super::charge::Level;
+use super::fixed_window::{self, Counter};
 use super::reply::Standing;
+use super::sliding_log::{self, Log};
+use super::sliding_window::{self, Counters};
 use super::token_bucket::{Tat, TokenBucket};
+use super::window::Window;
+use crate::config::PER_MAX;
 use crate::units::Micros;
 
 /// How much a rule allows, and how that is counted.
@@ -10,6 +15,12 @@ use crate::units::Micros;
 pub enum Limit {
     /// A bucket that refills steadily.
     TokenBucket(TokenBucket),
+    /// Windows that are multiples of `per`, each counted from zero.
+    FixedWindow(Window),
+    /// A window that ends now, estimated from two counters.
+    SlidingWindow(Window),
+    /// A window that ends now, exactly.
+    SlidingLog(Window),
 }
 
 /// What is remembered of one key of a rule. One of another algorithm than the rule's counts as
@@ -21,6 +32,12 @@ pub enum State {
     Fresh,
     /// Of a token bucket.
     TokenBucket(Tat),
+    /// Of a fixed window.
+    FixedWindow(Counter),
+    /// Of a sliding window.
+    SlidingWindow(Counters),
+    /// Of a sliding log.
+    SlidingLog(Log),
 }
 
 impl Limit {
@@ -28,6 +45,7 @@ impl Limit {
     pub const fn requests(&self) -> u64 {
         match self {
             Self::TokenBucket(bucket) => bucket.requests,
+            Self::FixedWindow(it) | Self::SlidingWindow(it) | Self::SlidingLog(it) => it.requests,
         }
     }
 
@@ -35,6 +53,7 @@ impl Limit {
     pub const fn per(&self) -> Micros {
         match self {
             Self::TokenBucket(bucket) => bucket.per,
+            Self::FixedWindow(it) | Self::SlidingWindow(it) | Self::SlidingLog(it) => it.per,
         }
     }
 
@@ -42,6 +61,7 @@ impl Limit {
     pub const fn capacity(&self) -> u64 {
         match self {
             Self::TokenBucket(bucket) => bucket.burst,
+            Self::FixedWindow(it) | Self::SlidingWindow(it) | Self::SlidingLog(it) => it.requests,
         }
     }
 
@@ -50,13 +70,19 @@ impl Limit {
     pub const fn tag(&self) -> &'static str {
         match self {
             Self::TokenBucket(_) => "tb",
+            Self::FixedWindow(_) => "fw",
+            Self::SlidingWindow(_) => "sw",
+            Self::SlidingLog(_) => "sl",
         }
     }
 
-    /// The longest wait until nothing counts any more.
+    /// The longest wait until nothing counts any more, whatever limit there was before.
     pub(super) const fn longest_reset(&self) -> Micros {
         match self {
             Self::TokenBucket(_) => TokenBucket::LONGEST_RESET,
+            Self::FixedWindow(_) | Self::SlidingLog(_) => PER_MAX,
+            // A longer window of a former limit, the rest of one of its own, and one more.
+            Self::SlidingWindow(_) => PER_MAX.saturating_mul(3),
         }
     }
 
@@ -71,28 +97,57 @@ impl Limit {
             retry: Micros::ZERO,
             reset: match self {
                 Self::TokenBucket(bucket) => standing.reset - bucket.refill_time(tokens),
+                Self::FixedWindow(_) | Self::SlidingWindow(_) | Self::SlidingLog(_) => {
+                    standing.reset
+                }
             },
         }
     }
 
     pub(super) fn level(&self, state: &State, now_us: u64) -> Box<dyn Level> {
-        match (self, state) {
-            (Self::TokenBucket(bucket), State::TokenBucket(tat)) => {
-                Box::new(bucket.level(*tat, now_us))
+        match *self {
+            Self::TokenBucket(bucket) => {
+                let tat = match state {
+                    State::TokenBucket(tat) => *tat,
+                    _ => Tat::default(),
+                };
+                Box::new(bucket.level(tat, now_us))
             }
-            (Self::TokenBucket(bucket), State::Fresh) => {
-                Box::new(bucket.level(Tat::default(), now_us))
+            Self::FixedWindow(window) => {
+                let counter = match state {
+                    State::FixedWindow(counter) => Some(*counter),
+                    _ => None,
+                };
+                Box::new(fixed_window::Level::at(now_us, window, counter))
+            }
+            Self::SlidingWindow(window) => {
+                let counters = match state {
+                    State::SlidingWindow(counters) => Some(*counters),
+                    _ => None,
+                };
+                Box::new(sliding_window::Level::at(now_us, window, counters))
+            }
+            Self::SlidingLog(window) => {
+                let log = match state {
+                    State::SlidingLog(log) => log.clone(),
+                    _ => Log::default(),
+                };
+                Box::new(sliding_log::Level::at(now_us, window, log))
             }
         }
     }
 }
 
 impl State {
-    /// How the script stores it; `None` where it stores nothing.
+    /// How the script stores it; `None` where it stores nothing. Of a list, the entries with spaces
+    /// between them.
     pub fn stored(&self) -> Option<String> {
         match self {
             Self::Fresh => None,
             Self::TokenBucket(tat) => Some(tat.stored()),
+            Self::FixedWindow(counter) => Some(counter.stored()),
+            Self::SlidingWindow(counters) => Some(counters.stored()),
+            Self::SlidingLog(log) => Some(log.stored()),
         }
     }
 }

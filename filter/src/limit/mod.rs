@@ -5,14 +5,24 @@
 
 mod algorithm;
 mod charge;
+mod fixed_window;
 mod local;
 mod reply;
 mod script;
+mod sliding_log;
+mod sliding_window;
+#[cfg(test)]
+mod tests;
 mod token_bucket;
+mod window;
 
 pub use algorithm::{Limit, State};
 pub use charge::charge_all;
+pub use fixed_window::Counter;
 pub use local::{LocalBuckets, LocalDemand};
 pub use reply::{Charge, ShapeError, Standing};
 pub use script::{Demand, SCRIPT, Script};
+pub use sliding_log::Log;
+pub use sliding_window::Counters;
 pub use token_bucket::{Tat, TokenBucket};
+pub use window::Window;

@@ -16,10 +16,14 @@ pub struct Script {
 /// and the reply.
 pub const SCRIPT: Script = Script {
     body: concat!(
+        include_str!("lua/bounds.lua"),
         include_str!("lua/token_bucket.lua"),
+        include_str!("lua/fixed_window.lua"),
+        include_str!("lua/sliding_window.lua"),
+        include_str!("lua/sliding_log.lua"),
         include_str!("lua/charge.lua"),
     ),
-    sha1: "8bff2bd9df996c1f678a6e286eb66b633b34bb1b",
+    sha1: "6f8b7b4f3e0bfb5652e79cb2532b918c5fa2bd30",
 };
 
 /// What a script call asks: may `count` equal requests pass all of these rules?
@@ -67,6 +71,7 @@ impl Demand<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{BUCKET_FILL_MAX, PER_MAX, TOKENS_MAX};
     use sha1::{Digest, Sha1};
 
     #[test]
@@ -76,5 +81,22 @@ mod tests {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         assert_eq!(SCRIPT.sha1, digest, "put this digest into script.rs");
+    }
+
+    #[test]
+    fn the_script_knows_the_bounds_of_a_configuration() {
+        let bounds = [
+            ("PER_MAX", PER_MAX.0),
+            ("FILL_MAX", BUCKET_FILL_MAX.0),
+            ("TOKENS_MAX", TOKENS_MAX),
+        ];
+        for (name, bound) in bounds {
+            let line = format!("local {name} = {bound}");
+            let found = SCRIPT.body.lines().filter(|it| {
+                it.strip_prefix(&*line)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            });
+            assert_eq!(found.count(), 1, "{line}");
+        }
     }
 }

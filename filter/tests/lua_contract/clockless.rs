@@ -42,7 +42,7 @@ pub(crate) fn command_at(script: &Script, demand: &Demand<'_>, now: u64, out: &m
     encode::command(out, &args);
 }
 
-/// What Redis holds under a key after a call: the value, and the milliseconds the key had to live
+/// What Redis holds under a key after a call: the value (of a list, with spaces between), and the milliseconds the key had to live
 /// if this call gave it an expiry.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Held {
@@ -79,8 +79,12 @@ impl Clockless {
         encode::command(&mut out, &[b"MULTI"]);
         encode::command(&mut out, &[b"TIME"]);
         command_at(&self.script, demand, now, &mut out);
-        for (key, _, _) in &demand.buckets {
-            for verb in ["GET", "PTTL", "PERSIST"] {
+        for (key, limit, _) in &demand.buckets {
+            match limit {
+                Limit::SlidingLog(_) => encode::command(&mut out, &[b"LRANGE", key, b"0", b"-1"]),
+                _ => encode::command(&mut out, &[b"GET", key]),
+            }
+            for verb in ["PTTL", "PERSIST"] {
                 encode::command(&mut out, &[verb.as_bytes(), key]);
             }
         }
@@ -109,8 +113,14 @@ impl Clockless {
 }
 
 fn held(value: &Reply<'_>, ttl: &Reply<'_>) -> Held {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let value = match value {
-        Reply::Bulk(value) => value.map(|value| String::from_utf8(value.to_vec()).unwrap()),
+        Reply::Bulk(value) => value.map(text),
+        Reply::Array(Some(items)) if items.is_empty() => None,
+        Reply::Array(Some(items)) => {
+            let items: Vec<String> = items.iter().map(|item| text(bulk(item))).collect();
+            Some(items.join(" "))
+        }
         other => panic!("{other:?}"),
     };
     Held {

@@ -1,7 +1,7 @@
 //! The limits that a configuration may state, the awkward ones first.
 
 use proptest::prelude::*;
-use velocitygate::limit::{Limit, TokenBucket};
+use velocitygate::limit::{Limit, TokenBucket, Window};
 use velocitygate::units::Micros;
 
 /// The longest fill that a configuration may ask for: 100 years of 365.25 days.
@@ -38,15 +38,43 @@ fn awkward() -> impl Strategy<Value = u64> {
     ]
 }
 
-pub(crate) fn limit() -> impl Strategy<Value = Limit> {
+fn per() -> impl Strategy<Value = Micros> {
     let per_ms = prop_oneof![4 => any_size(LONGEST_PER_MS), 1 => Just(LONGEST_PER_MS)];
-    (awkward(), per_ms, awkward()).prop_map(|(requests, per_ms, burst)| {
-        let per = Micros::from_millis(per_ms);
+    per_ms.prop_map(Micros::from_millis)
+}
+
+fn token_bucket() -> impl Strategy<Value = Limit> {
+    (awkward(), per(), awkward()).prop_map(|(requests, per, burst)| {
         Limit::TokenBucket(TokenBucket {
             requests,
             per,
             burst: burst.min(largest_burst(requests, per)),
         })
+    })
+}
+
+fn windowed(
+    requests: impl Strategy<Value = u64>,
+    limit: fn(Window) -> Limit,
+) -> impl Strategy<Value = Limit> {
+    (requests, per()).prop_map(move |(requests, per)| limit(Window { requests, per }))
+}
+
+/// Two limits of one algorithm, of which the second may differ in the requests alone.
+pub(crate) fn two_limits() -> impl Strategy<Value = [Limit; 2]> {
+    let two = prop_oneof![
+        prop::array::uniform2(token_bucket()),
+        prop::array::uniform2(windowed(awkward(), Limit::FixedWindow)),
+        prop::array::uniform2(windowed(awkward(), Limit::SlidingWindow)),
+        prop::array::uniform2(windowed(any_size(10_000), Limit::SlidingLog)),
+    ];
+    (two, any::<bool>()).prop_map(|([first, mut second], same_per)| {
+        if let (Limit::FixedWindow(it) | Limit::SlidingWindow(it) | Limit::SlidingLog(it), true) =
+            (&mut second, same_per)
+        {
+            it.per = first.per();
+        }
+        [first, second]
     })
 }
 

@@ -8,7 +8,7 @@ use velocitygate::limit::{Demand, Limit};
 use velocitygate::units::Micros;
 
 use crate::clockless::Clockless;
-use crate::limits::{LARGEST, LATEST_US, START_US, any_size, limit};
+use crate::limits::{LARGEST, LATEST_US, START_US, any_size, two_limits};
 use crate::pair::Pair;
 use crate::redis_server::RedisServer;
 
@@ -19,6 +19,8 @@ enum Move {
     Back(u64),
     /// To where the last refusal said that there is room, and so far past it.
     NextToken(i64),
+    /// To the next multiple of the first rule's `per`, and so far past it.
+    Window(i64),
     /// To where nothing counts any more under the first rule, and so far past it.
     Fresh(i64),
     /// To the last instant of the first rule's key, and so far past it.
@@ -43,6 +45,7 @@ fn clock_move() -> impl Strategy<Value = Move> {
         3 => any_size(4_000_000_000_000).prop_map(Move::Forward),
         1 => any_size(4_000_000_000_000).prop_map(Move::Back),
         3 => (-1_i64..=1).prop_map(Move::NextToken),
+        2 => (-2_i64..=2).prop_map(Move::Window),
         2 => (-2_i64..=2).prop_map(Move::Fresh),
         2 => (-1_i64..=1).prop_map(Move::Expiry),
     ]
@@ -67,17 +70,18 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The three keys of a client, one for each rule.
-fn keys(client: u8) -> [Vec<u8>; 3] {
-    ["a", "b", "c"].map(|rule| format!("vg:{{{rule}:{client}}}:tb").into_bytes())
+fn keys(client: u8, limits: &[[Limit; 2]; 3]) -> [Vec<u8>; 3] {
+    [0, 1, 2].map(|rule| format!("vg:{{{rule}:{client}}}:{}", limits[rule][0].tag()).into_bytes())
 }
 
 impl Pair<'_> {
-    fn go(&mut self, to: &Move, key: &[u8], retry: Micros) {
+    fn go(&mut self, to: &Move, key: &[u8], per: Micros, retry: Micros) {
         let twin = self.twin.get(key);
         let now = match *to {
             Move::Forward(us) => self.now + us,
             Move::Back(us) => self.now - us,
             Move::NextToken(past) => (self.now + retry.0).saturating_add_signed(past),
+            Move::Window(past) => ((self.now / per.0 + 1) * per.0).saturating_add_signed(past),
             Move::Fresh(past) => twin.map_or(self.now, |t| t.fresh.saturating_add_signed(past)),
             Move::Expiry(past) => twin.map_or(self.now, |twin| {
                 (twin.expires_ms * 1_000 + 999).saturating_add_signed(past)
@@ -89,8 +93,8 @@ impl Pair<'_> {
     fn follow(&mut self, limits: &[[Limit; 2]; 3], steps: &[Step]) {
         let mut retry = Micros::ZERO;
         for step in steps {
-            let keys = keys(step.client);
-            self.go(&step.clock, &keys[0], retry);
+            let keys = keys(step.client, limits);
+            self.go(&step.clock, &keys[0], limits[0][0].per(), retry);
             let bucket = |i: usize| {
                 let limit = limits[i][usize::from(step.limits[i])];
                 let cost = step.costs[i];
@@ -120,7 +124,7 @@ fn the_script_and_its_twin_agree_on_every_schedule() {
         failure_persistence: None,
         ..Default::default()
     };
-    let limits = prop::array::uniform3(prop::array::uniform2(limit()));
+    let limits = prop::array::uniform3(two_limits());
     let schedule = (limits, prop::collection::vec(step(), 1..40));
     TestRunner::new(config)
         .run(&schedule, |(limits, steps)| {

@@ -8,6 +8,37 @@ const THREE: &str = r#"{ "rules": [ { "name": "per-key", "key": [{ "header": "x-
     "limit": { "requests": 3, "per": "1m" } } ] }"#;
 
 #[test]
+fn rules_of_several_algorithms_are_asked_in_one_command_and_told_together() {
+    let mut world = World::new(
+        r#"{ "rules": [
+            { "name": "log", "limit": { "algorithm": "sliding_log", "requests": 9, "per": "1m" } },
+            { "name": "sliding", "limit": { "algorithm": "sliding_window", "requests": 5, "per": "1m" } },
+            { "name": "fixed", "limit": { "algorithm": "fixed_window", "requests": 2, "per": "1ms" } },
+            { "name": "bucket", "limit": { "requests": 7, "per": "1h" } } ] }"#,
+    );
+    for stream in 1..=3 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.deliver();
+    assert_eq!(world.redis.evalshas, 1);
+    let decisions = world.decisions();
+    assert_eq!(decisions, [(1, Allowed), (2, Allowed), (3, Denied)]);
+    assert_eq!(
+        world.field(1, "ratelimit-policy").as_deref(),
+        Some(r#""fixed";q=2, "sliding";q=5;w=60, "bucket";q=7;w=3600, "log";q=9;w=60"#)
+    );
+    for (stream, left) in [(1, [1, 4, 6, 8]), (2, [0, 3, 5, 7])] {
+        let told = world.field(stream, "ratelimit").unwrap();
+        let told: Vec<&str> = told.split(", ").collect();
+        for (name, left) in ["fixed", "sliding", "bucket", "log"].iter().zip(left) {
+            let expected = format!("\"{name}\";r={left};");
+            assert!(told.iter().any(|it| it.starts_with(&expected)), "{told:?}");
+        }
+    }
+}
+
+#[test]
 fn requests_of_one_turn_share_one_command_and_pass_in_the_order_they_came() {
     let mut world = World::new(THREE);
     for stream in 1..=5 {

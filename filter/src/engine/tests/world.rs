@@ -9,7 +9,7 @@ use crate::census::Census;
 use crate::config::Config;
 use crate::decision::Decision;
 use crate::engine::{Action, CallEnd, Effect, Engine, OutgoingCall, Step, StreamId, Verdict};
-use crate::limit::{self, Limit, SCRIPT, TokenBucket, charge_all};
+use crate::limit::{self, Limit, SCRIPT, TokenBucket, Window, charge_all};
 use crate::matching::Request;
 use crate::metrics::Metric;
 use crate::resp::{self, Reply, encode};
@@ -103,7 +103,11 @@ impl ModelRedis {
             .map(|(rule, state)| {
                 let [requests, per, burst, cost] = [1, 2, 3, 4].map(|i| number(rule[i]));
                 let per = Micros(per);
+                let window = Window { requests, per };
                 let limit = match rule[0] {
+                    b"fw" => Limit::FixedWindow(window),
+                    b"sw" => Limit::SlidingWindow(window),
+                    b"sl" => Limit::SlidingLog(window),
                     b"tb" => Limit::TokenBucket(TokenBucket {
                         requests,
                         per,

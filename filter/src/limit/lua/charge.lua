@@ -31,7 +31,12 @@
 --   retry(rule)             retry_us of the reply
 --   reset(rule)             reset_us of the reply
 
-local ALGORITHMS = { tb = token_bucket }
+local ALGORITHMS = {
+  tb = token_bucket,
+  fw = fixed_window,
+  sw = sliding_window,
+  sl = sliding_log,
+}
 local made = {}
 
 local function algorithm(tag)

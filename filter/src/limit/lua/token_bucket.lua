@@ -33,8 +33,6 @@ local function token_bucket()
     return us + (fraction > 0 and 1 or 0)
   end
 
-  local LARGEST = 9007199254740991
-
   -- The stored time, its fraction rounded up where it was counted in other parts, and how far ahead
   -- it may lie. Anything else that a stranger left there counts as a full bucket, so that a broken
   -- value heals itself.
@@ -42,7 +40,7 @@ local function token_bucket()
     local pattern = '^(%d+):(%d+):(%d+):(%d+)$'
     local us, fraction, denominator, full = string.match(text or '', pattern)
     us, fraction, full = tonumber(us), tonumber(fraction), tonumber(full)
-    if not us or us > LARGEST or full > LARGEST / 2 then return 0, 0, 0 end
+    if not us or us > 9007199254740991 or full > FILL_MAX then return 0, 0, 0 end
     if fraction > 0 and (tonumber(denominator) ~= requests or fraction >= requests) then
       us, fraction = us + 1, 0
     end
