@@ -31,7 +31,7 @@ pub use redis::{
 pub use rule::{MissingKey, OnFailure, RULE_NAME_BYTES_MAX, RULES_MAX, Rule};
 pub use scalar::{HEADER_NAME_BYTES_MAX, HEADER_VALUE_BYTES_MAX, Ratio, parse_duration};
 
-use crate::matching::{Keyed, Part, Request};
+use crate::matching::{Keyed, Request};
 use value::Value;
 
 /// A whole validated configuration of the HTTP root.
@@ -85,12 +85,6 @@ impl Config {
             .enumerate()
             .filter(|(_, rule)| rule.matcher.matches(request))
             .map(|(index, rule)| (index, rule.keyed(request)))
-    }
-
-    /// Whether any rule counts by the client's address, which costs a host call per request.
-    pub fn needs_client_ip(&self) -> bool {
-        let mut parts = self.rules.iter().flat_map(|rule| &rule.key.parts);
-        parts.any(|part| matches!(part, Part::ClientIp { .. }))
     }
 }
 

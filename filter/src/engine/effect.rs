@@ -52,8 +52,6 @@ pub struct Verdict {
     pub rule: u16,
     /// How long the request was paused.
     pub waited: Micros,
-    /// Whether the request is gRPC, and wants to be refused in its way.
-    pub grpc: bool,
     /// Pass or refuse.
     pub action: Action,
 }

@@ -124,10 +124,9 @@ impl<C: SharedCell> Engine<C> {
 
     /// A request came. `stream` is its number while it lives.
     pub fn request(&mut self, stream: StreamId, request: &Request<'_>, now: Instant) -> Step {
-        let grpc = request.is_grpc();
         let parts = match self.parts(request) {
             Ok(parts) => parts,
-            Err(ruling) => return Step::Done(self.verdict(ruling, grpc, Micros::ZERO)),
+            Err(ruling) => return Step::Done(self.verdict(ruling, Micros::ZERO)),
         };
         if parts.is_empty() {
             return Step::Pass;
@@ -135,7 +134,6 @@ impl<C: SharedCell> Engine<C> {
         let mut waiter = Waiter {
             parts,
             arrived: now,
-            grpc,
             asked: 0,
         };
         let known = self.denials.answer(&mut waiter, now);
@@ -145,7 +143,7 @@ impl<C: SharedCell> Engine<C> {
         }
         if waiter.is_answered() {
             let ruling = self.rule_on(&waiter, now);
-            return Step::Done(self.verdict(ruling, grpc, Micros::ZERO));
+            return Step::Done(self.verdict(ruling, Micros::ZERO));
         }
         self.waiters.insert(stream, waiter);
         self.pending.push(stream);
@@ -257,7 +255,7 @@ impl<C: SharedCell> Engine<C> {
         };
         let waited = now.since(waiter.arrived);
         let ruling = self.rule_on(&waiter, now);
-        let verdict = self.verdict(ruling, waiter.grpc, waited);
+        let verdict = self.verdict(ruling, waited);
         self.effects.record(Metric::WaitUs, waited.0);
         self.effects.push(Effect::Finish(stream, verdict));
     }
@@ -292,7 +290,7 @@ impl<C: SharedCell> Engine<C> {
     }
 
     /// Counts the decisions of a ruling.
-    fn verdict(&mut self, ruling: Ruling, grpc: bool, waited: Micros) -> Verdict {
+    fn verdict(&mut self, ruling: Ruling, waited: Micros) -> Verdict {
         for (rule, decision) in ruling.decisions {
             self.effects.add(Metric::Requests(rule, decision), 1);
         }
@@ -301,7 +299,6 @@ impl<C: SharedCell> Engine<C> {
             decision,
             rule,
             waited,
-            grpc,
             action: ruling.action,
         }
     }

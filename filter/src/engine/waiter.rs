@@ -51,7 +51,6 @@ pub(super) enum PartResult {
 pub(super) struct Waiter {
     pub(super) parts: Vec<Part>,
     pub(super) arrived: Instant,
-    pub(super) grpc: bool,
     /// Calls that carried it so far.
     pub(super) asked: u8,
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// `[2001:db8::1]:80`) or without (`1.2.3.4`, `2001:db8::1`, `[2001:db8::1]`).
 ///
 /// `None` for anything else, such as the path of a Unix socket. An IPv6 zone is dropped.
-pub fn parse_address(text: &[u8]) -> Option<IpAddr> {
+pub(super) fn parse_address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     let with_port = text.parse::<SocketAddr>().map(|address| address.ip());
     let bare = || {

@@ -1,6 +1,7 @@
 //! The encoding of keys: injective, bounded, readable.
 
 use super::*;
+use crate::testing::FakeHost;
 use proptest::prelude::*;
 
 /// A recipe of as many headers as `values`, and a request that has those that are `Some`.
@@ -9,12 +10,16 @@ fn key_of(values: &[Option<Vec<u8>>]) -> Key {
     let parts = (0..values.len())
         .map(|index| Part::Header(name(index)))
         .collect();
-    let map: Vec<_> = values
+    let headers = values
         .iter()
         .enumerate()
         .filter_map(|(index, value)| Some((name(index), value.clone()?)))
         .collect();
-    KeyRecipe { parts }.key(&Request::new(&map, None))
+    let host = FakeHost {
+        headers,
+        ..FakeHost::default()
+    };
+    KeyRecipe { parts }.key(&Request::new(&host))
 }
 
 fn text_of(values: &[Option<&[u8]>]) -> String {
@@ -143,14 +148,12 @@ fn the_longest_redis_key_is_the_bound() {
 
 #[test]
 fn every_kind_of_part_finds_its_value() {
-    let map: Vec<(String, Vec<u8>)> = [
+    let headers = [
         (":method", "GET"),
         (":authority", "API.example.com:80"),
         (":path", "/a?b"),
         ("x", ""),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
-    .into();
+    ];
     let recipe = KeyRecipe {
         parts: vec![
             Part::Method,
@@ -161,18 +164,21 @@ fn every_kind_of_part_finds_its_value() {
             Part::Value("fixed".into()),
         ],
     };
-    let with_ip = |ip: &str| recipe.key(&Request::new(&map, Some(ip.parse().unwrap())));
+    let with_ip = |ip: &str| {
+        let host = FakeHost::with_headers(&headers).property("source.address", ip);
+        recipe.key(&Request::new(&host))
+    };
     assert_eq!(
-        with_ip("192.0.2.9").text,
+        with_ip("192.0.2.9:80").text,
         "GET|api.example.com|/a||192.0.2.0|fixed"
     );
-    assert_eq!(with_ip("::ffff:192.0.2.7"), with_ip("192.0.2.9"));
+    assert_eq!(with_ip("[::ffff:192.0.2.7]:80"), with_ip("192.0.2.9:80"));
     assert_eq!(
-        with_ip("2001:db8:0:0:1::").text,
+        with_ip("[2001:db8:0:0:1::]:80").text,
         "GET|api.example.com|/a||2001:db8::|fixed"
     );
-    assert!(!with_ip("::1").missing);
-    let nothing = recipe.key(&Request::new(&[], None));
+    assert!(!with_ip("[::1]:80").missing);
+    let nothing = recipe.key(&Request::new(&FakeHost::default()));
     assert_eq!(
         nothing,
         Key {

@@ -115,13 +115,10 @@ impl HeaderMatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::FakeHost;
 
     fn holds(matcher: &Matcher, pairs: &[(&str, &str)]) -> bool {
-        let map: Vec<_> = pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
-            .collect();
-        matcher.matches(&Request::new(&map, None))
+        matcher.matches(&Request::new(&FakeHost::with_headers(pairs)))
     }
 
     #[test]

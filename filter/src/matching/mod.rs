@@ -5,10 +5,9 @@ mod key;
 mod matcher;
 mod request;
 
-pub use address::parse_address;
 pub use key::{Key, KeyRecipe, Part, REDIS_KEY_BYTES_MAX, VALUE_BYTES_MAX, redis_key};
 pub use matcher::{HeaderMatch, HeaderTest, HostPattern, Matcher, PathTest};
-pub use request::Request;
+pub use request::{Host, Request, is_grpc};
 
 /// How a rule that applies to a request treats it.
 #[derive(Clone, Debug, PartialEq, Eq)]

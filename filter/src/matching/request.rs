@@ -1,32 +1,51 @@
-//! The view of a request that matching needs. It borrows Envoy's header map and never assumes
-//! that a value is UTF-8.
+//! The view of a request that matching needs. It asks the host as little as the rules allow, and
+//! never assumes that a value is UTF-8.
 
 use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
 use std::net::IpAddr;
 
-/// A request as Envoy shows it: the header map with lower-case names, including `:method`,
-/// `:authority` and `:path`, and the client's address when the configuration needs it.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    headers: &'a [(String, Vec<u8>)],
-    client_ip: Option<IpAddr>,
+use super::address::parse_address;
+
+/// What the host knows of a request. Each question is a call out of the VM, the dearest thing that
+/// a request can ask for.
+pub trait Host {
+    /// The header map with lower-case names, including `:method`, `:authority` and `:path`.
+    fn headers(&self) -> Vec<(String, Vec<u8>)>;
+
+    /// A property by its path, such as `["source", "address"]`; `None` when the host lacks it.
+    fn property(&self, path: &[String]) -> Option<Vec<u8>>;
 }
 
+/// A request as its host shows it. The host is asked when a rule first needs the answer, and for
+/// each thing at most once.
+pub struct Request<'a> {
+    host: &'a dyn Host,
+    headers: OnceCell<Vec<(String, Vec<u8>)>>,
+    properties: RefCell<Vec<Property>>,
+}
+
+/// What the host said of a property: its path and its value.
+type Property = (Vec<String>, Option<Vec<u8>>);
+
 impl<'a> Request<'a> {
-    /// A view of `headers`. `client_ip` may be `None` when it is unknown, or when
-    /// [`needs_client_ip`](crate::config::Config::needs_client_ip) says that nobody will ask.
-    pub const fn new(headers: &'a [(String, Vec<u8>)], client_ip: Option<IpAddr>) -> Self {
-        Self { headers, client_ip }
+    /// A view of the request that `host` knows; nothing is asked yet.
+    pub fn new(host: &'a dyn Host) -> Self {
+        Self {
+            host,
+            headers: OnceCell::new(),
+            properties: RefCell::default(),
+        }
     }
 
     /// The method, in the case it was sent.
-    pub fn method(&self) -> Option<&'a [u8]> {
+    pub fn method(&self) -> Option<&[u8]> {
         self.first(":method")
     }
 
     /// The host without its port and without the dot that ends a fully qualified name, in lower
     /// case, so that a client gains no second counter by spelling the name differently.
-    pub fn host(&self) -> Option<Cow<'a, [u8]>> {
+    pub fn host(&self) -> Option<Cow<'_, [u8]>> {
         let host = without_port(self.first(":authority")?);
         let host = host.strip_suffix(b".").unwrap_or(host);
         Some(if host.iter().any(u8::is_ascii_uppercase) {
@@ -37,14 +56,14 @@ impl<'a> Request<'a> {
     }
 
     /// The path without its query and fragment.
-    pub fn path(&self) -> Option<&'a [u8]> {
+    pub fn path(&self) -> Option<&[u8]> {
         let target = self.first(":path")?;
         target.split(|byte| matches!(byte, b'?' | b'#')).next()
     }
 
     /// The value of the header `name` (lower case). The values of a repeated header are joined
     /// with `,` in their order, as Envoy's own matchers do. An empty value is present.
-    pub fn header(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+    pub fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         let mut values = self.values(name);
         let first = values.next()?;
         let Some(second) = values.next() else {
@@ -58,29 +77,41 @@ impl<'a> Request<'a> {
         Some(Cow::Owned(joined))
     }
 
-    /// Whether the request is gRPC by Envoy's own test: `application/grpc` or
-    /// `application/grpc+proto` and the like, but not gRPC-Web, which has other content types.
-    pub fn is_grpc(&self) -> bool {
-        let content_type = self.first("content-type").unwrap_or_default();
-        let suffix = content_type.strip_prefix(b"application/grpc");
-        suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with(b"+"))
+    /// A property, see [`Host::property`].
+    pub fn property(&self, path: &[String]) -> Option<Vec<u8>> {
+        let mut known = self.properties.borrow_mut();
+        if let Some((_, value)) = known.iter().find(|(asked, _)| asked == path) {
+            return value.clone();
+        }
+        let value = self.host.property(path);
+        known.push((path.to_vec(), value.clone()));
+        value
     }
 
-    /// The address of the client, if known.
-    pub const fn client_ip(&self) -> Option<IpAddr> {
-        self.client_ip
+    /// Envoy's trusted address of the client, if known.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        let address = self.property(&["source".to_owned(), "address".to_owned()])?;
+        parse_address(&address)
     }
 
-    fn first(&self, name: &str) -> Option<&'a [u8]> {
+    fn first(&self, name: &str) -> Option<&[u8]> {
         self.values(name).next()
     }
 
-    fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    fn values<'s>(&'s self, name: &str) -> impl Iterator<Item = &'s [u8]> {
         self.headers
+            .get_or_init(|| self.host.headers())
             .iter()
             .filter(move |(header, _)| header == name)
             .map(|(_, value)| value.as_slice())
     }
+}
+
+/// Whether a request with this `content-type` is gRPC by Envoy's own test: `application/grpc` or
+/// `application/grpc+proto` and the like, but not gRPC-Web, which has other content types.
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    let suffix = content_type.strip_prefix(b"application/grpc");
+    suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with(b"+"))
 }
 
 /// Cuts `:port` off. The colons inside the brackets of an IPv6 literal are not a port's.
@@ -94,17 +125,11 @@ fn without_port(authority: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(pairs: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
-            .collect()
-    }
+    use crate::testing::FakeHost;
 
     fn host_of(authority: &str) -> Vec<u8> {
-        let map = headers(&[(":authority", authority.as_bytes())]);
-        Request::new(&map, None).host().unwrap().into_owned()
+        let host = FakeHost::with_headers(&[(":authority", authority)]);
+        Request::new(&host).host().unwrap().into_owned()
     }
 
     #[test]
@@ -131,19 +156,17 @@ mod tests {
             ("", ""),
             ("/a#b?c", "/a"),
         ] {
-            let map = headers(&[(":path", target.as_bytes())]);
-            assert_eq!(
-                Request::new(&map, None).path(),
-                Some(path.as_bytes()),
-                "{target}"
-            );
+            let host = FakeHost::with_headers(&[(":path", target)]);
+            let request = Request::new(&host);
+            assert_eq!(request.path(), Some(path.as_bytes()), "{target}");
         }
     }
 
     #[test]
     fn a_repeated_header_is_one_value_joined_with_commas() {
-        let map = headers(&[("x", b"1"), ("y", b""), ("x", b"\xff"), ("x", b"3")]);
-        let request = Request::new(&map, None);
+        let mut host = FakeHost::with_headers(&[("x", "1"), ("y", ""), ("x", "2"), ("x", "3")]);
+        host.headers[2].1 = b"\xff".to_vec();
+        let request = Request::new(&host);
         assert_eq!(request.header("x").as_deref(), Some(b"1,\xff,3".as_slice()));
         assert_eq!(request.header("y").as_deref(), Some(b"".as_slice()));
         assert_eq!(request.header("z"), None);
@@ -157,23 +180,37 @@ mod tests {
             ("application/grpc-web+proto", false),
             ("application/grpcx", false),
             ("application/json", false),
+            ("", false),
         ] {
-            let map = headers(&[("content-type", content_type.as_bytes())]);
-            assert_eq!(
-                Request::new(&map, None).is_grpc(),
-                expected,
-                "{content_type}"
-            );
+            assert_eq!(is_grpc(content_type.as_bytes()), expected, "{content_type}");
         }
-        assert!(!Request::new(&[], None).is_grpc());
     }
 
     #[test]
     fn what_the_request_lacks_is_none() {
-        let request = Request::new(&[], None);
+        let host = FakeHost::default();
+        let request = Request::new(&host);
         assert_eq!(request.method(), None);
         assert_eq!(request.host(), None);
         assert_eq!(request.path(), None);
         assert_eq!(request.client_ip(), None);
+    }
+
+    #[test]
+    fn the_host_is_asked_for_each_thing_at_most_once() {
+        let host =
+            FakeHost::with_headers(&[(":path", "/")]).property("source.address", "192.0.2.1:9");
+        let request = Request::new(&host);
+        assert!(host.asked.borrow().is_empty(), "nobody needed anything yet");
+        for _ in 0..2 {
+            assert_eq!(request.path(), Some(b"/".as_slice()));
+            assert_eq!(request.header("x"), None);
+            assert!(request.client_ip().is_some());
+            assert_eq!(request.property(&["absent".to_owned()]), None);
+        }
+        assert_eq!(
+            *host.asked.borrow(),
+            ["headers", "source.address", "absent"]
+        );
     }
 }

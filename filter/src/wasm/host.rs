@@ -7,15 +7,33 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MapType;
 
 use crate::breaker::SharedCell;
+use crate::matching::Host;
 
 /// A property of the host, when it has it.
 pub(super) fn property(path: &[&str]) -> Option<Vec<u8>> {
     hostcalls::get_property(path.to_vec()).ok().flatten()
 }
 
-/// All headers of the current request in one call: several single reads cost more.
-pub(super) fn request_headers() -> Vec<(String, Vec<u8>)> {
-    hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+/// One header of the current request, which has not been passed on yet.
+pub(super) fn request_header(name: &str) -> Option<Vec<u8>> {
+    hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name)
+        .ok()
+        .flatten()
+}
+
+/// The request whose context is in effect.
+pub(super) struct CurrentRequest;
+
+impl Host for CurrentRequest {
+    /// All in one call: several single reads cost more.
+    fn headers(&self) -> Vec<(String, Vec<u8>)> {
+        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    }
+
+    fn property(&self, path: &[String]) -> Option<Vec<u8>> {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        property(&path)
+    }
 }
 
 /// 64 random bits from the host.

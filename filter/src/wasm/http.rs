@@ -8,7 +8,7 @@ use super::host;
 use super::limiter::{Fate, Limiter, SharedLimiter, borrow, carry_out};
 use crate::answer::{Answer, GrpcStatus};
 use crate::engine::Step;
-use crate::matching::{Request, parse_address};
+use crate::matching::{Request, is_grpc};
 
 pub(super) struct LimiterHttp {
     context_id: u32,
@@ -38,18 +38,9 @@ impl HttpContext for LimiterHttp {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         let stream = self.context_id;
         let action = self.with_limiter(|limiter| {
-            let headers = host::request_headers();
-            let client_ip = limiter
-                .config
-                .needs_client_ip()
-                .then(|| host::property(&["source", "address"]))
-                .flatten()
-                .and_then(|address| parse_address(&address));
             let now = limiter.now();
-            match limiter
-                .engine
-                .request(stream, &Request::new(&headers, client_ip), now)
-            {
+            let request = Request::new(&host::CurrentRequest);
+            match limiter.engine.request(stream, &request, now) {
                 Step::Pass => Action::Continue,
                 Step::Wait => Action::Pause,
                 Step::Done(verdict) => match limiter.conclude(stream, verdict) {
@@ -84,10 +75,10 @@ impl Drop for LimiterHttp {
 }
 
 /// Answers the current stream here, in the way of gRPC when that is what it speaks.
-pub(super) fn send(answer: &Answer, grpc: bool) {
+pub(super) fn send(answer: &Answer) {
     let fields = answer.headers.iter();
     let fields = fields.map(|(name, value)| (*name, value.as_str()));
-    if grpc {
+    if is_grpc(&host::request_header("content-type").unwrap_or_default()) {
         let status = match answer.grpc_status {
             GrpcStatus::ResourceExhausted => GrpcStatusCode::ResourceExhausted,
             GrpcStatus::Unavailable => GrpcStatusCode::Unavailable,

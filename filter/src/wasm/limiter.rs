@@ -182,7 +182,7 @@ impl Limiter {
                 Fate::Passes
             }
             Action::Refuse(answer) => {
-                super::http::send(&answer, verdict.grpc);
+                super::http::send(&answer);
                 Fate::Answered
             }
         }

@@ -13,7 +13,7 @@ use crate::limit::{self, Limit, SCRIPT, TokenBucket, Window, charge_all};
 use crate::matching::Request;
 use crate::metrics::Metric;
 use crate::resp::{self, Reply, encode};
-use crate::testing::Cell;
+use crate::testing::{Cell, FakeHost};
 use crate::units::{Instant, Micros, RedisTime};
 
 /// The script on a map. Counts the commands it is sent.
@@ -205,13 +205,8 @@ impl World {
         stream: StreamId,
         headers: &[(&str, &str)],
     ) -> Option<Verdict> {
-        let headers: Vec<(String, Vec<u8>)> = headers
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()))
-            .collect();
-        let step = self
-            .engine
-            .request(stream, &Request::new(&headers, None), self.now);
+        let host = FakeHost::with_headers(headers);
+        let step = self.engine.request(stream, &Request::new(&host), self.now);
         self.drain();
         match step {
             Step::Done(verdict) => {
