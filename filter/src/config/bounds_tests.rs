@@ -167,7 +167,12 @@ fn every_text_has_a_longest() {
         "rules[0].name",
     );
     let part = |name: &str, n: usize| with_rule(&json!({ "key": [{ name: "a".repeat(n) }] }));
-    for (name, max) in [("header", HEADER_NAME_BYTES_MAX), ("value", VALUE_MAX)] {
+    for (name, max) in [
+        ("header", NAME_BYTES_MAX),
+        ("query", NAME_BYTES_MAX),
+        ("cookie", NAME_BYTES_MAX),
+        ("value", VALUE_MAX),
+    ] {
         edge(
             &part(name, max),
             &part(name, max + 1),
@@ -187,13 +192,32 @@ fn every_text_has_a_longest() {
         &path(PATH_BYTES_MAX + 1),
         "rules[0].match.path.exact",
     );
-    let header =
-        |n: usize| matching(json!({ "headers": [{ "name": "x", "exact": "a".repeat(n) }] }));
-    let (inside, outside) = (
-        header(HEADER_VALUE_BYTES_MAX),
-        header(HEADER_VALUE_BYTES_MAX + 1),
+    for (list, named) in [
+        ("headers", json!({ "name": "x" })),
+        ("query", json!({ "name": "x" })),
+        ("property", json!({ "path": ["x"] })),
+    ] {
+        for (test, max) in [
+            ("exact", TEST_VALUE_BYTES_MAX),
+            ("prefix", TEST_VALUE_BYTES_MAX),
+            ("regex", PATTERN_BYTES_MAX),
+        ] {
+            let value = |n: usize| {
+                let mut item = named.clone();
+                item[test] = json!("a".repeat(n));
+                matching(json!({ list: [item] }))
+            };
+            let path = format!("rules[0].match.{list}[0].{test}");
+            edge(&value(max), &value(max + 1), &path);
+            edge(&value(1), &value(0), &path);
+        }
+    }
+    let segment = |n: usize| with_rule(&json!({ "key": [{ "property": ["a".repeat(n)] }] }));
+    edge(
+        &segment(PATH_PART_BYTES_MAX),
+        &segment(PATH_PART_BYTES_MAX + 1),
+        "rules[0].key[0].property[0]",
     );
-    edge(&inside, &outside, "rules[0].match.headers[0].exact");
     let method = |n: usize| matching(json!({ "methods": ["A".repeat(n)] }));
     edge(
         &method(METHOD_BYTES_MAX),
@@ -214,11 +238,23 @@ fn every_list_has_a_longest() {
     let key = |n: usize| with_rule(&json!({ "key": vec![json!({ "path": true }); n] }));
     edge(&key(KEY_PARTS_MAX), &key(KEY_PARTS_MAX + 1), "rules[0].key");
     edge(&key(1), &key(0), "rules[0].key");
-    let header = json!({ "name": "x", "present": true });
+    for (name, min) in [("property", 1), ("metadata", 2)] {
+        let path = |n: usize| with_rule(&json!({ "key": [{ name: vec!["a"; n] }] }));
+        let at = format!("rules[0].key[0].{name}");
+        edge(&path(PATH_PARTS_MAX), &path(PATH_PARTS_MAX + 1), &at);
+        edge(&path(min), &path(min - 1), &at);
+    }
+    let named = json!({ "name": "x", "present": true });
     let lists = [
         ("methods", json!("GET"), METHODS_MAX),
         ("hosts", json!("example.com"), HOSTS_MAX),
-        ("headers", header, HEADER_TESTS_MAX),
+        ("headers", named.clone(), TESTS_MAX),
+        ("query", named, TESTS_MAX),
+        (
+            "property",
+            json!({ "path": ["x"], "present": true }),
+            TESTS_MAX,
+        ),
     ];
     for (name, item, max) in lists {
         let list = |n: usize| with_rule(&json!({ "match": { name: vec![item.clone(); n] } }));
@@ -229,6 +265,22 @@ fn every_list_has_a_longest() {
         );
         edge(&list(1), &list(0), &format!("rules[0].match.{name}"));
     }
+}
+
+#[test]
+fn all_rules_together_have_a_largest_number_of_expressions() {
+    let rules = |n: usize| {
+        let pattern = json!({ "name": "x", "regex": "a" });
+        let rules: Vec<_> = (0..n.div_ceil(TESTS_MAX))
+            .map(|index| {
+                let left = (n - index * TESTS_MAX).min(TESTS_MAX);
+                let tests = json!({ "query": vec![pattern.clone(); left] });
+                rule(&json!({ "name": format!("r{index}"), "match": tests }))
+            })
+            .collect();
+        json!({ "rules": rules })
+    };
+    edge(&rules(PATTERNS_MAX), &rules(PATTERNS_MAX + 1), "rules");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `key`: what a rule counts by.
 
 use super::value::{Fields, Value, Variant};
-use crate::matching::{KeyRecipe, Part, VALUE_BYTES_MAX};
+use crate::matching::{KeyRecipe, MetadataPaths, Part, VALUE_BYTES_MAX};
 
 /// The most parts of a key.
 pub const KEY_PARTS_MAX: usize = 8;
@@ -14,18 +14,23 @@ const V4_BITS: u8 = 32;
 /// customer gets.
 const V6_BITS: u8 = 64;
 
-const PARTS: [Variant<Part>; 6] = [
+const PARTS: [Variant<Part>; 10] = [
     ("header", |value| value.header_name().map(Part::Header)),
     ("client_ip", |value| value.object(client_ip)),
     ("method", |value| yes(value, Part::Method)),
     ("host", |value| yes(value, Part::Host)),
     ("path", |value| yes(value, Part::Path)),
+    ("query", |value| value.parameter_name().map(Part::Query)),
+    ("cookie", |value| value.cookie_name().map(Part::Cookie)),
+    ("metadata", metadata),
+    ("property", |value| {
+        value.property_path().map(Part::Property)
+    }),
     ("value", fixed),
 ];
-const NOT_YET: [&str; 4] = ["query", "cookie", "metadata", "property"];
 
 pub(super) fn read(value: &Value<'_>) -> Option<KeyRecipe> {
-    let part = |value: &Value<'_>| value.object(|fields| fields.one_of(&PARTS, &NOT_YET));
+    let part = |value: &Value<'_>| value.object(|fields| fields.one_of(&PARTS));
     Some(KeyRecipe {
         parts: value.list((1, KEY_PARTS_MAX), part)?,
     })
@@ -50,6 +55,11 @@ fn yes(value: &Value<'_>, part: Part) -> Option<Part> {
     } else {
         value.expected("true")
     }
+}
+
+fn metadata(value: &Value<'_>) -> Option<Part> {
+    let keys = value.metadata_keys()?;
+    Some(Part::Metadata(MetadataPaths::new(&keys)))
 }
 
 fn fixed(value: &Value<'_>) -> Option<Part> {

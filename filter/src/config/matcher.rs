@@ -1,29 +1,43 @@
 //! `match`: which requests a rule counts.
 
-use super::scalar::HEADER_VALUE_BYTES_MAX;
+use super::scalar::TEST_VALUE_BYTES_MAX;
 use super::value::{Value, Variant};
-use crate::matching::{HeaderMatch, HeaderTest, HostPattern, Matcher, PathTest};
+use crate::matching::{
+    HostPattern, Matcher, NamedTest, Pattern, PropertyTest, TextTest, ValueTest,
+};
 
 /// The most methods of one rule.
 pub const METHODS_MAX: usize = 32;
 /// The most hosts of one rule.
 pub const HOSTS_MAX: usize = 64;
-/// The most header tests of one rule.
-pub const HEADER_TESTS_MAX: usize = 16;
+/// The most tests of one rule among headers, and as many among query parameters and properties.
+pub const TESTS_MAX: usize = 16;
 /// The longest host, in bytes: the longest name that DNS can hold.
 pub const HOST_BYTES_MAX: usize = 253;
 /// The longest path that a test compares with, in bytes.
 pub const PATH_BYTES_MAX: usize = 4_096;
 /// The longest method, in bytes.
 pub const METHOD_BYTES_MAX: usize = 32;
+/// The longest regular expression, in bytes.
+pub const PATTERN_BYTES_MAX: usize = 1_024;
 
-const PATH_TESTS: [Variant<PathTest>; 2] = [
-    ("exact", |value| path(value).map(PathTest::Exact)),
-    ("prefix", |value| path(value).map(PathTest::Prefix)),
+const PATH_TESTS: [Variant<TextTest>; 3] = [
+    ("exact", |value| path(value).map(TextTest::Exact)),
+    ("prefix", |value| path(value).map(TextTest::Prefix)),
+    ("regex", |value| pattern(value).map(TextTest::Regex)),
 ];
-const HEADER_TESTS: [Variant<HeaderTest>; 2] = [
-    ("exact", header_value),
-    ("present", |value| value.flag().map(HeaderTest::Present)),
+const HEADER_TESTS: [Variant<ValueTest>; 4] = [
+    ("exact", |value| header_value(value).map(exact)),
+    ("prefix", |value| header_value(value).map(prefix)),
+    ("regex", regex),
+    ("present", present),
+];
+/// Of values that may be anything, such as a decoded parameter.
+const VALUE_TESTS: [Variant<ValueTest>; 4] = [
+    ("exact", |value| any_value(value).map(exact)),
+    ("prefix", |value| any_value(value).map(prefix)),
+    ("regex", regex),
+    ("present", present),
 ];
 
 pub(super) fn read(value: &Value<'_>) -> Option<Matcher> {
@@ -35,19 +49,24 @@ pub(super) fn read(value: &Value<'_>) -> Option<Matcher> {
             value.list((1, HOSTS_MAX), host)
         });
         let path = fields.or("path", Some(None), |value| {
-            value
-                .object(|fields| fields.one_of(&PATH_TESTS, &["regex"]))
-                .map(Some)
+            value.object(|fields| fields.one_of(&PATH_TESTS)).map(Some)
         });
         let headers = fields.or("headers", Vec::new(), |value| {
-            value.list((1, HEADER_TESTS_MAX), header)
+            value.list((1, TESTS_MAX), header)
         });
-        fields.not_yet(&["query", "property"]);
+        let query = fields.or("query", Vec::new(), |value| {
+            value.list((1, TESTS_MAX), parameter)
+        });
+        let properties = fields.or("property", Vec::new(), |value| {
+            value.list((1, TESTS_MAX), property)
+        });
         Some(Matcher {
             methods: methods?,
             hosts: hosts?,
             path: path?,
             headers: headers?,
+            query: query?,
+            properties: properties?,
         })
     })
 }
@@ -109,20 +128,73 @@ fn path(value: &Value<'_>) -> Option<String> {
     }
 }
 
-fn header(value: &Value<'_>) -> Option<HeaderMatch> {
+fn header(value: &Value<'_>) -> Option<NamedTest> {
     value.object(|fields| {
         let name = fields.required("name", Value::header_name);
-        let test = fields.one_of(&HEADER_TESTS, &["prefix", "regex"]);
-        Some(HeaderMatch {
+        let test = fields.one_of(&HEADER_TESTS);
+        Some(NamedTest {
             name: name?,
             test: test?,
         })
     })
 }
 
-fn header_value(value: &Value<'_>) -> Option<HeaderTest> {
+fn parameter(value: &Value<'_>) -> Option<NamedTest> {
+    value.object(|fields| {
+        let name = fields.required("name", Value::parameter_name);
+        let test = fields.one_of(&VALUE_TESTS);
+        Some(NamedTest {
+            name: name?,
+            test: test?,
+        })
+    })
+}
+
+fn property(value: &Value<'_>) -> Option<PropertyTest> {
+    value.object(|fields| {
+        let path = fields.required("path", Value::property_path);
+        let test = fields.one_of(&VALUE_TESTS);
+        Some(PropertyTest {
+            path: path?,
+            test: test?,
+        })
+    })
+}
+
+fn header_value(value: &Value<'_>) -> Option<String> {
     const WHAT: &str = "a header's value without control characters";
     let allowed = |byte: u8| !byte.is_ascii_control();
-    let text = value.text(WHAT, HEADER_VALUE_BYTES_MAX, allowed)?;
-    Some(HeaderTest::Exact(text.to_owned()))
+    value
+        .text(WHAT, TEST_VALUE_BYTES_MAX, allowed)
+        .map(Into::into)
+}
+
+fn any_value(value: &Value<'_>) -> Option<String> {
+    value
+        .text("a text", TEST_VALUE_BYTES_MAX, |_| true)
+        .map(Into::into)
+}
+
+const fn exact(text: String) -> ValueTest {
+    ValueTest::Is(TextTest::Exact(text))
+}
+
+const fn prefix(text: String) -> ValueTest {
+    ValueTest::Is(TextTest::Prefix(text))
+}
+
+fn regex(value: &Value<'_>) -> Option<ValueTest> {
+    pattern(value).map(|pattern| ValueTest::Is(TextTest::Regex(pattern)))
+}
+
+fn present(value: &Value<'_>) -> Option<ValueTest> {
+    value.flag().map(ValueTest::Present)
+}
+
+fn pattern(value: &Value<'_>) -> Option<Pattern> {
+    let source = value.text("a regular expression", PATTERN_BYTES_MAX, |_| true)?;
+    match Pattern::new(source) {
+        Ok(pattern) => Some(pattern),
+        Err(problem) => value.expected(format_args!("a regular expression ({problem})")),
+    }
 }

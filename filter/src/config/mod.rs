@@ -22,14 +22,18 @@ pub use headers::Headers;
 pub use key::{KEY_PARTS_MAX, VALUE_MAX};
 pub use limit::{BUCKET_FILL_MAX, LOG_REQUESTS_MAX, PER_MAX, PER_MIN, TOKENS_MAX};
 pub use matcher::{
-    HEADER_TESTS_MAX, HOST_BYTES_MAX, HOSTS_MAX, METHOD_BYTES_MAX, METHODS_MAX, PATH_BYTES_MAX,
+    HOST_BYTES_MAX, HOSTS_MAX, METHOD_BYTES_MAX, METHODS_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX,
+    TESTS_MAX,
 };
 pub use problems::{PROBLEMS_MAX, Problems};
 pub use redis::{
     CLUSTER_BYTES_MAX, KEY_PREFIX_BYTES_MAX, MAX_WAITING_MAX, Redis, TIMEOUT_MAX, TIMEOUT_MIN,
 };
-pub use rule::{MissingKey, OnFailure, RULE_NAME_BYTES_MAX, RULES_MAX, Rule};
-pub use scalar::{HEADER_NAME_BYTES_MAX, HEADER_VALUE_BYTES_MAX, Ratio, parse_duration};
+pub use rule::{MissingKey, OnFailure, PATTERNS_MAX, RULE_NAME_BYTES_MAX, RULES_MAX, Rule};
+pub use scalar::{
+    NAME_BYTES_MAX, PATH_PART_BYTES_MAX, PATH_PARTS_MAX, Ratio, TEST_VALUE_BYTES_MAX,
+    parse_duration,
+};
 
 use crate::matching::{Keyed, Request};
 use value::Value;

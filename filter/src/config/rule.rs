@@ -9,6 +9,8 @@ use crate::matching::{KeyRecipe, Keyed, Matcher, Request};
 
 /// The most rules: every request is tried against each.
 pub const RULES_MAX: usize = 256;
+/// The most regular expressions of all rules together: each holds memory for as long as it lives.
+pub const PATTERNS_MAX: usize = 256;
 /// The longest name of a rule, in bytes.
 pub const RULE_NAME_BYTES_MAX: usize = 64;
 
@@ -106,7 +108,14 @@ impl Rule {
 
 pub(super) fn read_all(value: &Value<'_>) -> Option<Vec<Rule>> {
     let mut names = Vec::new();
-    value.list((0, RULES_MAX), |rule| Rule::read(rule, &mut names))
+    let rules = value.list((0, RULES_MAX), |rule| Rule::read(rule, &mut names))?;
+    let patterns: usize = rules.iter().map(|rule| rule.matcher.patterns()).sum();
+    if patterns > PATTERNS_MAX {
+        return value.refuse(format_args!(
+            "expected at most {PATTERNS_MAX} regular expressions in all, found {patterns}"
+        ));
+    }
+    Some(rules)
 }
 
 fn unique_name<'d>(value: &Value<'d>, names: &mut Vec<&'d str>) -> Option<&'d str> {

@@ -6,10 +6,14 @@ use super::document::Node;
 use super::value::{Value, quoted};
 use crate::units::Micros;
 
-/// The longest name of a header, in bytes.
-pub const HEADER_NAME_BYTES_MAX: usize = 128;
-/// The longest value that a header test compares with, in bytes.
-pub const HEADER_VALUE_BYTES_MAX: usize = 4_096;
+/// The longest name of a header, a query parameter or a cookie, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// The longest value that a test of a header, a parameter or a property compares with, in bytes.
+pub const TEST_VALUE_BYTES_MAX: usize = 4_096;
+/// The most parts of a property's path.
+pub const PATH_PARTS_MAX: usize = 8;
+/// The longest part of a property's path, in bytes.
+pub const PATH_PART_BYTES_MAX: usize = 128;
 
 /// A share between 0 (excluded) and 1, in millionths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,13 +142,44 @@ impl<'d> Value<'d> {
 
     /// The name of a header, in lower case. Envoy has no header `host`: it becomes `:authority`.
     pub(super) fn header_name(&self) -> Option<String> {
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let name = self.text("the name of a header", HEADER_NAME_BYTES_MAX, token)?;
+        let name = self.token("the name of a header")?;
         if name.eq_ignore_ascii_case("host") {
             return self
                 .refuse("the host is no header to Envoy; use \"hosts\" or {\"host\": true}");
         }
         Some(name.to_ascii_lowercase())
+    }
+
+    /// The name of a cookie, whose grammar is that of a header's, but in its case.
+    pub(super) fn cookie_name(&self) -> Option<String> {
+        self.token("the name of a cookie").map(Into::into)
+    }
+
+    /// The name of a query parameter, as it is when decoded.
+    pub(super) fn parameter_name(&self) -> Option<String> {
+        let name = self.text("the name of a parameter", NAME_BYTES_MAX, |_| true)?;
+        Some(name.to_owned())
+    }
+
+    /// The path of a property: the host separates its parts by NUL.
+    pub(super) fn property_path(&self) -> Option<Vec<String>> {
+        self.list((1, PATH_PARTS_MAX), Self::path_part)
+    }
+
+    /// The keys of an entry of metadata: a filter's name and at least one below it.
+    pub(super) fn metadata_keys(&self) -> Option<Vec<String>> {
+        self.list((2, PATH_PARTS_MAX), Self::path_part)
+    }
+
+    fn path_part(&self) -> Option<String> {
+        let allowed = |byte: u8| byte != 0;
+        let part = self.text("a part of a path without NUL", PATH_PART_BYTES_MAX, allowed)?;
+        Some(part.to_owned())
+    }
+
+    fn token(&self, what: &str) -> Option<&'d str> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        self.text(what, NAME_BYTES_MAX, allowed)
     }
 }
 

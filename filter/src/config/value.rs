@@ -141,38 +141,23 @@ impl<'d> Fields<'_, 'd> {
         }
     }
 
-    /// Exactly one of `variants`, or one of the fields in `not_yet`.
-    pub(super) fn one_of<T>(
-        &mut self,
-        variants: &[Variant<T>],
-        not_yet: &[&'static str],
-    ) -> Option<T> {
+    /// Exactly one of `variants`.
+    pub(super) fn one_of<T>(&mut self, variants: &[Variant<T>]) -> Option<T> {
         let mut found = Vec::new();
         for (name, read) in variants {
             if let Some(value) = self.take(name) {
                 found.push(read(&value));
             }
         }
-        let later = not_yet
-            .iter()
-            .filter(|name| self.get(name).is_some())
-            .count();
-        self.not_yet(not_yet);
-        let names = || {
-            variants
-                .iter()
-                .map(|(name, _)| *name)
-                .chain(not_yet.iter().copied())
-        };
-        match (found.pop(), found.is_empty(), later) {
-            (Some(only), true, 0) => only,
-            (None, _, 1) => None,
-            (None, _, 0) => self
+        let names = || quoted(variants.iter().map(|(name, _)| *name));
+        match (found.pop(), found.is_empty()) {
+            (Some(only), true) => only,
+            (None, _) => self
                 .object
-                .refuse(format_args!("expected one of {}", quoted(names()))),
+                .refuse(format_args!("expected one of {}", names())),
             _ => self
                 .object
-                .refuse(format_args!("expected only one of {}", quoted(names()))),
+                .refuse(format_args!("expected only one of {}", names())),
         }
     }
 

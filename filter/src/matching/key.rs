@@ -4,14 +4,16 @@
 //! - parts are joined by `|`;
 //! - in a part every byte but letters, digits and `-._~:/@+=,` is written `%XX`, upper-case hex, so
 //!   that neither `|` nor a brace (which would cut Redis's hash tag short) occurs in it;
-//! - a part that is absent is `%-`, and one longer than [`VALUE_BYTES_MAX`] is `%#` and the first
-//!   128 bits of its SHA-256. `-` and `#` are not hex digits, so no value can spell either marker.
+//! - a part that is absent is `%-`, one that has several values is `%*`, and one longer than
+//!   [`VALUE_BYTES_MAX`] is `%#` and the first 128 bits of its SHA-256. `-`, `*` and `#` are not hex
+//!   digits, so no value can spell a marker.
 //!
 //! The text can be read back part by part; only two long values whose digests collide (2^64 tries,
 //! both values chosen by the same client) share one.
 
 use sha2::{Digest, Sha256};
 
+use super::pairs::{Pair, pair};
 use super::{Request, address};
 use crate::config::{KEY_PARTS_MAX, KEY_PREFIX_BYTES_MAX, RULE_NAME_BYTES_MAX};
 
@@ -30,6 +32,9 @@ pub const REDIS_KEY_BYTES_MAX: usize = KEY_PREFIX_BYTES_MAX
 const SEPARATOR: char = '|';
 const MISSING: &str = "%-";
 const HASHED: &str = "%#";
+/// One counter for all requests that give a parameter or a cookie different values: which of them
+/// the upstream takes is not known here, and a client must not gain a counter by adding one.
+const SEVERAL: &str = "%*";
 /// Bytes of the digest that are kept: 128 bits.
 const DIGEST_BYTES: usize = 16;
 const HEX: [char; 16] = [
@@ -61,8 +66,37 @@ pub enum Part {
     Host,
     /// The path without its query.
     Path,
+    /// The parameter of this name in the query.
+    Query(String),
+    /// The cookie of this name.
+    Cookie(String),
+    /// Metadata: that of the request when it has this, else that of its route.
+    Metadata(MetadataPaths),
+    /// The property of this path.
+    Property(Vec<String>),
     /// A fixed text.
     Value(String),
+}
+
+/// Where the host keeps one entry of metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetadataPaths {
+    dynamic: Vec<String>,
+    route: Vec<String>,
+}
+
+impl MetadataPaths {
+    /// The entry below these keys, of which the first is the filter's name.
+    pub fn new(keys: &[String]) -> Self {
+        let below = |root: &[&str]| {
+            let root = root.iter().map(|key| (*key).to_owned());
+            root.chain(keys.iter().cloned()).collect()
+        };
+        Self {
+            dynamic: below(&["metadata", "filter_metadata"]),
+            route: below(&["xds", "route_metadata", "filter_metadata"]),
+        }
+    }
 }
 
 /// What a request is counted by under one rule.
@@ -86,9 +120,13 @@ impl KeyRecipe {
             if index > 0 {
                 key.text.push(SEPARATOR);
             }
-            if !part.write(request, &mut key.text) {
-                key.missing = true;
-                key.text.push_str(MISSING);
+            match part.find(request) {
+                Pair::One(value) => write_value(&value, &mut key.text),
+                Pair::Several => key.text.push_str(SEVERAL),
+                Pair::Absent => {
+                    key.missing = true;
+                    key.text.push_str(MISSING);
+                }
             }
         }
         key
@@ -96,8 +134,7 @@ impl KeyRecipe {
 }
 
 impl Part {
-    /// Appends the encoded value; false, and nothing appended, when the request lacks it.
-    fn write(&self, request: &Request<'_>, text: &mut String) -> bool {
+    fn find<'r>(&'r self, request: &'r Request<'_>) -> Pair<'r> {
         let value = match self {
             Self::Header(name) => request.header(name),
             Self::ClientIp { v4, v6 } => request.client_ip().map(|ip| {
@@ -109,12 +146,16 @@ impl Part {
             Self::Method => request.method().map(Into::into),
             Self::Host => request.host(),
             Self::Path => request.path().map(Into::into),
+            Self::Query(name) => return pair(request.parameters(name)),
+            Self::Cookie(name) => return pair(request.cookies(name)),
+            Self::Metadata(MetadataPaths { dynamic, route }) => {
+                let found = request.property(dynamic);
+                found.or_else(|| request.property(route)).map(Into::into)
+            }
+            Self::Property(path) => request.property(path).map(Into::into),
             Self::Value(fixed) => Some(fixed.as_bytes().into()),
         };
-        value.is_some_and(|value| {
-            write_value(&value, text);
-            true
-        })
+        value.map_or(Pair::Absent, Pair::One)
     }
 }
 

@@ -33,7 +33,8 @@ fn text_of(values: &[Option<&[u8]>]) -> String {
 /// Values that look like pieces of the encoding, next to arbitrary ones.
 fn value() -> impl Strategy<Value = Option<Vec<u8>>> {
     let tricky = prop::sample::select(vec![
-        "", "|", "%", "%-", "%#", "-", "#", "%7C", "%25", "a|b", "{", "}", "a", "b", "%-|%-",
+        "", "|", "%", "%-", "%#", "%*", "-", "#", "*", "%7C", "%25", "a|b", "{", "}", "a", "b",
+        "%-|%-",
     ]);
     let hashed_look = prop::collection::vec(any::<u8>(), 16)
         .prop_map(|bytes| text_of(&[Some(&[bytes, vec![b'x'; 128]].concat())]).into_bytes());
@@ -151,8 +152,9 @@ fn every_kind_of_part_finds_its_value() {
     let headers = [
         (":method", "GET"),
         (":authority", "API.example.com:80"),
-        (":path", "/a?b"),
+        (":path", "/a?b&q=%41+b"),
         ("x", ""),
+        ("cookie", "a=b; sid=s%7c"),
     ];
     let recipe = KeyRecipe {
         parts: vec![
@@ -161,29 +163,67 @@ fn every_kind_of_part_finds_its_value() {
             Part::Path,
             Part::Header("x".into()),
             Part::ClientIp { v4: 24, v6: 64 },
+            Part::Query("q".into()),
+            Part::Cookie("sid".into()),
+            Part::Property(vec!["xds".into(), "route_name".into()]),
             Part::Value("fixed".into()),
         ],
     };
     let with_ip = |ip: &str| {
-        let host = FakeHost::with_headers(&headers).property("source.address", ip);
+        let host = FakeHost::with_headers(&headers)
+            .property("source.address", ip)
+            .property("xds.route_name", "v1");
         recipe.key(&Request::new(&host))
     };
     assert_eq!(
         with_ip("192.0.2.9:80").text,
-        "GET|api.example.com|/a||192.0.2.0|fixed"
+        "GET|api.example.com|/a||192.0.2.0|A%20b|s%7C|v1|fixed"
     );
     assert_eq!(with_ip("[::ffff:192.0.2.7]:80"), with_ip("192.0.2.9:80"));
     assert_eq!(
         with_ip("[2001:db8:0:0:1::]:80").text,
-        "GET|api.example.com|/a||2001:db8::|fixed"
+        "GET|api.example.com|/a||2001:db8::|A%20b|s%7C|v1|fixed"
     );
     assert!(!with_ip("[::1]:80").missing);
     let nothing = recipe.key(&Request::new(&FakeHost::default()));
     assert_eq!(
         nothing,
         Key {
-            text: "%-|%-|%-|%-|%-|fixed".into(),
+            text: "%-|%-|%-|%-|%-|%-|%-|%-|fixed".into(),
             missing: true
         }
     );
+}
+
+#[test]
+fn metadata_of_the_request_goes_before_that_of_its_route() {
+    let keys = ["com.example", "user", "id"].map(str::to_owned);
+    let recipe = KeyRecipe {
+        parts: vec![Part::Metadata(MetadataPaths::new(&keys))],
+    };
+    let dynamic = "metadata.filter_metadata.com.example.user.id";
+    let route = "xds.route_metadata.filter_metadata.com.example.user.id";
+    let host = FakeHost::default().property(route, "r");
+    assert_eq!(recipe.key(&Request::new(&host)).text, "r");
+    assert_eq!(*host.asked.borrow(), [dynamic, route]);
+    let host = host.property(dynamic, "d");
+    assert_eq!(recipe.key(&Request::new(&host)).text, "d");
+    assert!(recipe.key(&Request::new(&FakeHost::default())).missing);
+}
+
+#[test]
+fn different_values_of_one_name_share_a_counter_and_equal_ones_are_one() {
+    let key = |part: Part, headers: &[(&str, &str)]| {
+        let recipe = KeyRecipe { parts: vec![part] };
+        let key = recipe.key(&Request::new(&FakeHost::with_headers(headers)));
+        assert!(!key.missing);
+        key.text
+    };
+    let query = |target| key(Part::Query("k".into()), &[(":path", target)]);
+    assert_eq!(query("/?k=a&k=b"), "%*");
+    assert_eq!(query("/?k=c&k=a&k=a"), "%*");
+    assert_eq!(query("/?k=a&x&%6B=%61"), "a");
+    let cookie = |headers: &[(&str, &str)]| key(Part::Cookie("k".into()), headers);
+    assert_eq!(cookie(&[("cookie", "k=a"), ("cookie", "k=b")]), "%*");
+    assert_eq!(cookie(&[("cookie", "k=a"), ("cookie", "k=\"a\"")]), "a");
 }

@@ -1,7 +1,8 @@
 //! Which requests a rule counts. Tests are compiled from the configuration once; matching a
-//! request allocates only when it sends a header twice or its host in upper case.
+//! request allocates only when it sends a header twice, its host in upper case or an escape in its
+//! query, or when a property is read.
 
-use super::Request;
+use super::{Request, TextTest, ValueTest};
 
 /// The tests of a rule; all of them must hold. The default matches every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,10 +11,14 @@ pub struct Matcher {
     pub methods: Vec<String>,
     /// The host fits one of these; empty: any.
     pub hosts: Vec<HostPattern>,
-    /// The path passes this test.
-    pub path: Option<PathTest>,
+    /// The path without its query passes this test.
+    pub path: Option<TextTest>,
     /// The headers pass all of these.
-    pub headers: Vec<HeaderMatch>,
+    pub headers: Vec<NamedTest>,
+    /// The parameters of the query pass all of these.
+    pub query: Vec<NamedTest>,
+    /// The properties pass all of these. Tried last, since each costs a host call.
+    pub properties: Vec<PropertyTest>,
 }
 
 /// A test of the host, in lower case, without a port.
@@ -26,31 +31,23 @@ pub enum HostPattern {
     Suffix(String),
 }
 
-/// A test of the path without its query.
+/// A test of what stands under a name: a header in lower case, whose repeated values are one,
+/// joined with `,`; or a parameter of the query, any of whose values may pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathTest {
-    /// The path is this.
-    Exact(String),
-    /// The path begins with this.
-    Prefix(String),
-}
-
-/// A header and what it must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderMatch {
-    /// The header's name in lower case.
+pub struct NamedTest {
+    /// The name.
     pub name: String,
     /// What is asked of its value.
-    pub test: HeaderTest,
+    pub test: ValueTest,
 }
 
-/// A test of a header's value; a repeated header is one value, joined with `,`.
+/// A test of a property of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeaderTest {
-    /// The header is there and its value is this.
-    Exact(String),
-    /// The header is there, be it empty (`true`), or is not (`false`).
-    Present(bool),
+pub struct PropertyTest {
+    /// The property's path.
+    pub path: Vec<String>,
+    /// What is asked of its value. One that is empty is not there: the host does not tell.
+    pub test: ValueTest,
 }
 
 impl Matcher {
@@ -58,8 +55,41 @@ impl Matcher {
     pub fn matches(&self, request: &Request<'_>) -> bool {
         self.method_matches(request)
             && self.host_matches(request)
-            && self.path.as_ref().is_none_or(|test| test.holds(request))
-            && self.headers.iter().all(|header| header.holds(request))
+            && self.path_matches(request)
+            && self
+                .headers
+                .iter()
+                .all(|NamedTest { name, test }| test.holds(request.header(name).into_iter()))
+            && self
+                .query
+                .iter()
+                .all(|NamedTest { name, test }| test.holds(request.parameters(name)))
+            && self
+                .properties
+                .iter()
+                .all(|PropertyTest { path, test }| test.holds(request.property(path).into_iter()))
+    }
+
+    /// How many regular expressions the tests hold.
+    pub fn patterns(&self) -> usize {
+        let named = self.headers.iter().chain(&self.query);
+        let tests = named.map(|named| &named.test);
+        let tests = tests.chain(self.properties.iter().map(|property| &property.test));
+        let texts = tests.filter_map(|test| match test {
+            ValueTest::Is(text) => Some(text),
+            ValueTest::Present(_) => None,
+        });
+        texts
+            .chain(&self.path)
+            .filter(|text| matches!(text, TextTest::Regex(_)))
+            .count()
+    }
+
+    fn path_matches(&self, request: &Request<'_>) -> bool {
+        let Some(test) = &self.path else {
+            return true;
+        };
+        request.path().is_some_and(|path| test.holds(path))
     }
 
     fn method_matches(&self, request: &Request<'_>) -> bool {
@@ -84,30 +114,6 @@ impl HostPattern {
             Self::Suffix(suffix) => host
                 .strip_suffix(suffix.as_bytes())
                 .is_some_and(|rest| !rest.is_empty()),
-        }
-    }
-}
-
-impl PathTest {
-    fn holds(&self, request: &Request<'_>) -> bool {
-        let Some(path) = request.path() else {
-            return false;
-        };
-        match self {
-            Self::Exact(expected) => path == expected.as_bytes(),
-            Self::Prefix(prefix) => path.starts_with(prefix.as_bytes()),
-        }
-    }
-}
-
-impl HeaderMatch {
-    fn holds(&self, request: &Request<'_>) -> bool {
-        let value = request.header(&self.name);
-        match &self.test {
-            HeaderTest::Exact(expected) => {
-                value.is_some_and(|value| *value == *expected.as_bytes())
-            }
-            HeaderTest::Present(present) => value.is_some() == *present,
         }
     }
 }
@@ -165,13 +171,13 @@ mod tests {
     #[test]
     fn a_path_test_does_not_see_the_query() {
         let prefix = Matcher {
-            path: Some(PathTest::Prefix("/api/".into())),
+            path: Some(TextTest::Prefix("/api/".into())),
             ..Matcher::default()
         };
         assert!(holds(&prefix, &[(":path", "/api/v1?x")]));
         assert!(!holds(&prefix, &[(":path", "/?/api/")]));
         let exact = Matcher {
-            path: Some(PathTest::Exact("/api".into())),
+            path: Some(TextTest::Exact("/api".into())),
             ..Matcher::default()
         };
         assert!(holds(&exact, &[(":path", "/api?x")]));
@@ -182,27 +188,96 @@ mod tests {
     #[test]
     fn a_header_test_sees_the_whole_joined_value() {
         let with = |test| Matcher {
-            headers: vec![HeaderMatch {
+            headers: vec![NamedTest {
                 name: "x-plan".into(),
                 test,
             }],
             ..Matcher::default()
         };
-        let exact = with(HeaderTest::Exact("free".into()));
+        let exact = with(ValueTest::Is(TextTest::Exact("free".into())));
         assert!(holds(&exact, &[("x-plan", "free")]));
         assert!(!holds(&exact, &[("x-plan", "free"), ("x-plan", "gold")]));
         assert!(!holds(&exact, &[]));
-        assert!(holds(&with(HeaderTest::Present(true)), &[("x-plan", "")]));
-        assert!(!holds(&with(HeaderTest::Present(true)), &[]));
-        assert!(holds(&with(HeaderTest::Present(false)), &[]));
-        assert!(!holds(&with(HeaderTest::Present(false)), &[("x-plan", "")]));
+        assert!(holds(&with(ValueTest::Present(true)), &[("x-plan", "")]));
+        assert!(!holds(&with(ValueTest::Present(true)), &[]));
+        assert!(holds(&with(ValueTest::Present(false)), &[]));
+        assert!(!holds(&with(ValueTest::Present(false)), &[("x-plan", "")]));
+    }
+
+    #[test]
+    fn a_query_test_holds_of_any_value_in_any_spelling() {
+        let with = |test| Matcher {
+            query: vec![NamedTest {
+                name: "plan".into(),
+                test,
+            }],
+            ..Matcher::default()
+        };
+        let path = |target: &'static str| [(":path", target)];
+        let exact = with(ValueTest::Is(TextTest::Exact("free".into())));
+        for target in [
+            "/?plan=free",
+            "/?plan=gold&pl%61n=%66ree",
+            "/?plan=free#x",
+            "/?a?b&plan=free",
+        ] {
+            assert!(holds(&exact, &path(target)), "{target}");
+        }
+        for target in [
+            "/",
+            "/?",
+            "/plan=free",
+            "/?plan=free2",
+            "/?Plan=free",
+            "/#?plan=free",
+        ] {
+            assert!(!holds(&exact, &path(target)), "{target}");
+        }
+        let absent = with(ValueTest::Present(false));
+        assert!(holds(&absent, &path("/?plans")) && holds(&absent, &[]));
+        assert!(!holds(&absent, &path("/?plan")));
+    }
+
+    #[test]
+    fn a_property_is_asked_for_only_when_all_else_holds() {
+        let test = |path: &str, test| PropertyTest {
+            path: path.split('.').map(Into::into).collect(),
+            test,
+        };
+        let matcher = Matcher {
+            methods: vec!["GET".into()],
+            properties: vec![
+                test(
+                    "xds.route_name",
+                    ValueTest::Is(TextTest::Prefix("api".into())),
+                ),
+                test("absent", ValueTest::Present(false)),
+            ],
+            ..Matcher::default()
+        };
+        for (method, route, expected, asked) in [
+            ("GET", "api-v1", true, 2),
+            ("GET", "web", false, 1),
+            ("PUT", "api-v1", false, 0),
+        ] {
+            let host =
+                FakeHost::with_headers(&[(":method", method)]).property("xds.route_name", route);
+            assert_eq!(matcher.matches(&Request::new(&host)), expected);
+            let asked_for = host
+                .asked
+                .borrow()
+                .iter()
+                .filter(|what| *what != "headers")
+                .count();
+            assert_eq!(asked_for, asked, "{method} {route}");
+        }
     }
 
     #[test]
     fn all_tests_must_hold() {
         let matcher = Matcher {
             methods: vec!["GET".into()],
-            path: Some(PathTest::Prefix("/".into())),
+            path: Some(TextTest::Prefix("/".into())),
             ..Matcher::default()
         };
         assert!(holds(&matcher, &[(":method", "GET"), (":path", "/")]));

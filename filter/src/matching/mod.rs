@@ -3,11 +3,18 @@
 mod address;
 mod key;
 mod matcher;
+mod pairs;
+mod pattern;
 mod request;
+mod value_test;
 
-pub use key::{Key, KeyRecipe, Part, REDIS_KEY_BYTES_MAX, VALUE_BYTES_MAX, redis_key};
-pub use matcher::{HeaderMatch, HeaderTest, HostPattern, Matcher, PathTest};
+pub use key::{
+    Key, KeyRecipe, MetadataPaths, Part, REDIS_KEY_BYTES_MAX, VALUE_BYTES_MAX, redis_key,
+};
+pub use matcher::{HostPattern, Matcher, NamedTest, PropertyTest};
+pub use pattern::{PATTERN_COMPILED_BYTES_MAX, Pattern};
 pub use request::{Host, Request, is_grpc};
+pub use value_test::{TextTest, ValueTest};
 
 /// How a rule that applies to a request treats it.
 #[derive(Clone, Debug, PartialEq, Eq)]

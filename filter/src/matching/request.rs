@@ -6,6 +6,7 @@ use std::cell::{OnceCell, RefCell};
 use std::net::IpAddr;
 
 use super::address::parse_address;
+use super::pairs;
 
 /// What the host knows of a request. Each question is a call out of the VM, the dearest thing that
 /// a request can ask for.
@@ -77,6 +78,18 @@ impl<'a> Request<'a> {
         Some(Cow::Owned(joined))
     }
 
+    /// The values of a parameter of the query, in their order, decoded as forms are.
+    pub fn parameters<'s>(&'s self, name: &'s str) -> impl Iterator<Item = Cow<'s, [u8]>> {
+        let query = self.query().into_iter();
+        query.flat_map(move |query| pairs::parameters(query, name))
+    }
+
+    /// The values of a cookie, in their order, decoded.
+    pub fn cookies<'s>(&'s self, name: &'s str) -> impl Iterator<Item = Cow<'s, [u8]>> {
+        let headers = self.values("cookie");
+        headers.flat_map(move |header| pairs::cookies(header, name))
+    }
+
     /// A property, see [`Host::property`].
     pub fn property(&self, path: &[String]) -> Option<Vec<u8>> {
         let mut known = self.properties.borrow_mut();
@@ -92,6 +105,13 @@ impl<'a> Request<'a> {
     pub fn client_ip(&self) -> Option<IpAddr> {
         let address = self.property(&["source".to_owned(), "address".to_owned()])?;
         parse_address(&address)
+    }
+
+    /// What stands between the first `?` and the fragment.
+    fn query(&self) -> Option<&[u8]> {
+        let target = self.first(":path")?;
+        let target = target.split(|byte| *byte == b'#').next()?;
+        target.splitn(2, |byte| *byte == b'?').nth(1)
     }
 
     fn first(&self, name: &str) -> Option<&[u8]> {

@@ -1,0 +1,103 @@
+//! Regular expressions over what clients send.
+
+use regex_lite::{Regex, RegexBuilder};
+
+/// The largest compiled expression, in bytes. Together with the length of a value, which Envoy
+/// bounds, it bounds the time of a match: that is linear in both.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 64 * 1024;
+
+/// A regular expression that a whole value must fit, as Envoy's own `safe_regex` has it. The
+/// syntax is that of Rust's `regex-lite`: no look-around, no back-references, and classes such as
+/// `\w` are ASCII.
+///
+/// `.` fits every character, line ends included: no client slips out of `.*` by an encoded one.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that it is too large when compiled.
+    pub fn new(source: &str) -> Result<Self, String> {
+        let compile = |source: &str| {
+            RegexBuilder::new(source)
+                .dot_matches_new_line(true)
+                .size_limit(PATTERN_COMPILED_BYTES_MAX)
+                .build()
+                .map_err(|error| error.to_string())
+        };
+        // Alone first: `a)|(b` is wrong, but would be an expression between the parentheses.
+        compile(source)?;
+        compile(&format!(r"\A(?:{source})\z")).map(Self)
+    }
+
+    /// Whether the whole value fits. Bytes that are not UTF-8 count as U+FFFD.
+    pub fn fits(&self, value: &[u8]) -> bool {
+        self.0.is_match(&String::from_utf8_lossy(value))
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(source: &str, value: &[u8]) -> bool {
+        Pattern::new(source).unwrap().fits(value)
+    }
+
+    #[test]
+    fn the_whole_value_must_fit() {
+        assert!(fits("b+", b"bb"));
+        assert!(!fits("b+", b"abb"));
+        assert!(!fits("b+", b"bba"));
+        assert!(!fits("b", b"b\n"));
+        assert!(
+            fits("a|ab", b"ab"),
+            "an earlier branch does not hide the whole"
+        );
+        assert!(!fits("(?m)^b$", b"a\nb"), "no flag widens the value's ends");
+        assert!(fits("", b""));
+        assert!(!fits("", b"a"));
+    }
+
+    #[test]
+    fn no_byte_slips_out_of_a_dot() {
+        assert!(fits(".*evil.*", b"\r\n\xff evil \xc3"));
+        assert!(fits("a.b", b"a\nb"));
+        assert!(!fits("[a-z]*", b"a\xffb"));
+    }
+
+    #[test]
+    fn what_is_no_expression_alone_is_refused() {
+        for source in [
+            "a)|(?:b",
+            "(",
+            "[",
+            "*",
+            r"\p{Greek}",
+            "(?=a)",
+            r"(a)\1",
+            "(?x)a #",
+        ] {
+            assert!(Pattern::new(source).is_err(), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_compiled_expression_is_bounded() {
+        assert!(Pattern::new("[a-z]{1,100}").is_ok());
+        assert!(Pattern::new("[a-z]{1,1000}").is_err());
+        assert!(Pattern::new("((a{1,100}){1,100}){1,100}").is_err());
+        let deep = format!("{}{}", "(".repeat(1_000), ")".repeat(1_000));
+        assert!(Pattern::new(&deep).is_err());
+    }
+}
