@@ -42,6 +42,20 @@ fn string_value(text: &str) -> Value {
     json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text })
 }
 
+fn a_struct(value: Value) -> Value {
+    json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": value })
+}
+
+fn valid_files() -> Vec<PathBuf> {
+    let folder = repository().join(FILES).join("valid");
+    let files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(files.len() >= 3);
+    files
+}
+
 /// Exit code, and everything Envoy said.
 fn validate(envoy: &Path, tree: &Value) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -84,13 +98,7 @@ fn the_shipped_configuration_is_valid_on_both_ends_of_envoy() {
 
 #[test]
 fn every_valid_plugin_configuration_is_accepted() {
-    let folder = repository().join(FILES).join("valid");
-    let files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    assert!(files.len() >= 3);
-    for path in files {
+    for path in valid_files() {
         let text = std::fs::read_to_string(&path).unwrap();
         let tree = with_configuration(string_value(&text));
         assert_valid(&newest(), &tree, &path.display().to_string());
@@ -116,20 +124,28 @@ fn every_problem_of_a_refused_plugin_configuration_is_in_one_line() {
 #[test]
 fn an_empty_or_absent_plugin_configuration_is_refused() {
     let line = "configuration refused: configuration: expected JSON in a \
-                google.protobuf.StringValue, found nothing";
+                google.protobuf.StringValue, or a google.protobuf.Struct, found nothing";
     assert_refused(&with_configuration(string_value("")), line);
     assert_refused(&with_configuration(Value::Null), line);
 }
 
 #[test]
-fn a_protobuf_struct_is_refused_by_its_name() {
-    let configuration = json!({
-        "@type": "type.googleapis.com/google.protobuf.Struct",
-        "value": { "rules": [] },
-    });
+fn every_valid_plugin_configuration_is_accepted_as_a_struct() {
+    for path in valid_files() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let tree = with_configuration(a_struct(serde_json::from_str(&text).unwrap()));
+        assert_valid(&newest(), &tree, &path.display().to_string());
+    }
+}
+
+#[test]
+fn the_problems_of_a_struct_have_the_paths_of_json() {
+    let rule = json!({ "name": "r", "limit": { "requests": 1.5, "per": "1 fortnight" } });
     assert_refused(
-        &with_configuration(configuration),
-        "a google.protobuf.Struct is not supported yet",
+        &with_configuration(a_struct(json!({ "rules": [rule] }))),
+        "configuration refused: rules[0].limit.requests: expected a whole number from 1 to \
+         1000000000, found 1.5; rules[0].limit.per: expected a duration such as \"1s\", found \
+         \"1 fortnight\"",
     );
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::protobuf;
+
 /// The longest document, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// The deepest nesting of lists and objects; serde_json's own limit, which bounds the stack.
@@ -30,25 +32,26 @@ pub(super) enum Node {
     Object(Vec<(String, Self)>),
 }
 
-/// Reads one JSON value; the error says what a StringValue should have held, and where it does not.
-pub(super) fn parse(json: &[u8]) -> Result<Node, String> {
-    const EXPECTED: &str = "expected JSON in a google.protobuf.StringValue";
-    if json.len() > DOCUMENT_BYTES_MAX {
+/// Reads a document: JSON or a Struct. The error says what was expected, and where it is not.
+pub(super) fn parse(document: &[u8]) -> Result<Node, String> {
+    const EXPECTED: &str =
+        "expected JSON in a google.protobuf.StringValue, or a google.protobuf.Struct";
+    if document.len() > DOCUMENT_BYTES_MAX {
         return Err(format!(
             "expected at most {DOCUMENT_BYTES_MAX} bytes, found {}",
-            json.len()
+            document.len()
         ));
     }
-    if json.is_empty() {
+    if document.is_empty() {
         return Err(format!("{EXPECTED}, found nothing"));
     }
-    serde_json::from_slice(json).map_err(|error| {
-        if json.contains(&STRUCT_TAG) {
-            format!("{EXPECTED}, found binary data (a google.protobuf.Struct is not supported yet)")
-        } else {
-            format!("{EXPECTED}, found an error in it: {error}")
-        }
-    })
+    if document.contains(&STRUCT_TAG) {
+        return protobuf::parse(document).map_err(|problem| {
+            format!("{EXPECTED}, found binary data that is no Struct: {problem}")
+        });
+    }
+    serde_json::from_slice(document)
+        .map_err(|error| format!("{EXPECTED}, found an error in the JSON: {error}"))
 }
 
 /// `text` cut to a length that fits a log line.

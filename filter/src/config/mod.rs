@@ -1,4 +1,4 @@
-//! The configuration: read from JSON, validated as a whole. The types here are proof that a check
+//! The configuration: read from JSON or a Struct, validated as a whole. The types here are proof that a check
 //! was made: the rest of the filter never sees a raw document.
 //!
 //! Each section of the document is one file that holds its type, its defaults, its bounds and a
@@ -11,6 +11,7 @@ mod key;
 mod limit;
 mod matcher;
 mod problems;
+mod protobuf;
 mod redis;
 mod rule;
 mod scalar;
@@ -52,13 +53,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and validates a JSON document.
+    /// Reads and validates a document: JSON, or a serialised `google.protobuf.Struct`.
     ///
     /// # Errors
-    /// Every problem of the document at once, so that one round of corrections is enough. A text
-    /// that is not JSON is a single problem, with its line and column.
-    pub fn parse(json: &[u8]) -> Result<Self, Problems> {
-        let node = document::parse(json).map_err(Problems::of_document)?;
+    /// Every problem of the document at once, so that one round of corrections is enough. A
+    /// document that is neither is a single problem; in JSON with its line and column.
+    pub fn parse(document: &[u8]) -> Result<Self, Problems> {
+        let node = document::parse(document).map_err(Problems::of_document)?;
         let problems = problems::Ledger::default();
         let config = Self::read(&Value::root(&node, &problems));
         let problems = problems.into_problems();
