@@ -13,6 +13,8 @@ use crate::limits::START_US;
 #[derive(Clone, Debug)]
 pub(crate) struct Remembered {
     state: State,
+    /// By which it was written, and the expiry reckoned.
+    limit: Limit,
     /// When nothing counts any more.
     pub(crate) fresh: u64,
     pub(crate) expires_ms: u64,
@@ -56,7 +58,9 @@ impl<'a> Pair<'a> {
         assert_eq!(outcome.charge, expected);
         let changes = before.into_iter().zip(states);
         let kept = changes.zip(&expected.rules).zip(&outcome.held);
-        for ((key, _, _), (((before, state), standing), held)) in demand.buckets.iter().zip(kept) {
+        for ((key, limit, _), (((before, state), standing), held)) in
+            demand.buckets.iter().zip(kept)
+        {
             assert_eq!(held.value, state.stored());
             if state != before {
                 let px = px(standing.reset);
@@ -67,6 +71,7 @@ impl<'a> Pair<'a> {
                 );
                 let written = Remembered {
                     state,
+                    limit: *limit,
                     fresh: self.now + standing.reset.0,
                     expires_ms: self.now / 1_000 + px,
                 };
@@ -88,14 +93,14 @@ impl<'a> Pair<'a> {
     /// Does to both what Redis does to a key whose time has come: it is there for the whole of
     /// the millisecond that its expiry names.
     fn expire(&mut self, demand: &Demand<'_>) {
-        for (key, limit, _) in &demand.buckets {
+        for (key, _, _) in &demand.buckets {
             if self
                 .twin
                 .get(*key)
                 .is_some_and(|twin| twin.expires_ms < self.now / 1_000)
             {
                 let mut twin = self.twin.remove(*key).unwrap();
-                let mut look = [(*limit, &mut twin.state, 0)];
+                let mut look = [(twin.limit, &mut twin.state, 0)];
                 let look = charge_all(&mut look, 1, RedisTime(self.now));
                 let reset = look.rules[0].reset;
                 assert_eq!(reset, Micros::ZERO, "expired while it counted: {twin:?}");
