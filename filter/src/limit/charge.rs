@@ -1,7 +1,8 @@
-//! The charge of several rules at once: the twin of `lua/charge.lua`.
+//! The operations on several rules at once: the twin of `lua/charge.lua` and `lua/refund.lua`.
 
 use super::algorithm::{Limit, State};
 use super::reply::{Charge, Standing};
+use super::script::Refund;
 use crate::units::RedisTime;
 
 /// What one rule has counted, read at one instant.
@@ -11,6 +12,10 @@ pub(super) trait Level {
 
     /// Takes tokens that there is room for.
     fn charge(&mut self, tokens: u64);
+
+    /// Takes back tokens that were charged at `taken_at`, as far as they still count, and returns
+    /// how many.
+    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64;
 
     /// Where a rule stands whose requests cost `cost` tokens.
     fn standing(&self, cost: u64) -> Standing;
@@ -46,7 +51,30 @@ pub fn charge_all(rules: &mut [(Limit, &mut State, u64)], count: u64, now: Redis
     }
 }
 
-/// The same on levels: how many are admitted, and where each rule stands after.
+/// Takes back what was charged for requests that were not made after all; returns how many tokens
+/// each rule gave back. `states` are those of the rules of `refund`.
+pub fn refund_all(refund: &Refund<'_>, states: &mut [&mut State], now: RedisTime) -> Vec<u64> {
+    let age = now.0.checked_sub(refund.taken_at.0);
+    let in_time = age.is_some_and(|age| age <= refund.max_age.0);
+    let rules = refund.demand.buckets.iter().zip(states);
+    rules
+        .map(|((_, limit, cost), state)| {
+            let mut level = limit.level(state, now.0);
+            let tokens = refund.demand.count.saturating_mul(*cost);
+            let given = if in_time {
+                level.refund(tokens, refund.taken_at.0)
+            } else {
+                0
+            };
+            if let Some(changed) = level.changed() {
+                **state = changed;
+            }
+            given
+        })
+        .collect()
+}
+
+/// A charge of levels: how many are admitted, and where each rule stands after.
 pub(super) fn charge(levels: &mut [(&mut dyn Level, u64)], count: u64) -> (u64, Vec<Standing>) {
     let admitted = levels
         .iter()

@@ -73,6 +73,17 @@ impl charge::Level for Level {
         self.changed = true;
     }
 
+    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
+        let slot = Slot::holding(taken_at, self.window.per.0);
+        if slot != self.counter.slot {
+            return 0;
+        }
+        let given = tokens.min(self.counter.count);
+        self.counter.count = self.counter.count.saturating_sub(given);
+        self.changed |= given > 0;
+        given
+    }
+
     fn standing(&self, cost: u64) -> Standing {
         let fits = self.counter.count.saturating_add(cost) <= self.window.requests;
         Standing {

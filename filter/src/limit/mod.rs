@@ -7,6 +7,8 @@ mod algorithm;
 mod charge;
 mod fixed_window;
 mod local;
+#[cfg(test)]
+mod refund_tests;
 mod reply;
 mod script;
 mod sliding_log;
@@ -17,11 +19,11 @@ mod token_bucket;
 mod window;
 
 pub use algorithm::{Limit, State};
-pub use charge::charge_all;
+pub use charge::{charge_all, refund_all};
 pub use fixed_window::Counter;
 pub use local::{LocalBuckets, LocalDemand};
-pub use reply::{Charge, ShapeError, Standing};
-pub use script::{Demand, SCRIPT, Script};
+pub use reply::{Charge, ShapeError, Standing, refunded};
+pub use script::{Demand, Refund, SCRIPT, Script};
 pub use sliding_log::Log;
 pub use sliding_window::Counters;
 pub use token_bucket::{Tat, TokenBucket};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Limit;
+use super::script::{Demand, Refund};
 use crate::resp::Reply;
 use crate::units::{Micros, RedisTime};
 
@@ -90,6 +91,23 @@ impl Charge {
     }
 }
 
+/// Reads what the script returns to a refund: how many tokens each rule gave back.
+///
+/// # Errors
+/// When the reply cannot be the script's answer to that refund.
+pub fn refunded(reply: &Reply<'_>, refund: &Refund<'_>) -> Result<Vec<u64>, ShapeError> {
+    let numbers = numbers(reply)?;
+    let Demand { count, buckets } = &refund.demand;
+    if numbers.len() != buckets.len() {
+        return Err(ShapeError::WrongLength);
+    }
+    let mut rules = numbers.iter().zip(buckets);
+    if rules.any(|(given, (_, _, cost))| *given > count.saturating_mul(*cost)) {
+        return Err(ShapeError::OutOfRange);
+    }
+    Ok(numbers)
+}
+
 impl Standing {
     fn within([remaining, retry, reset]: [u64; 3], limit: &Limit) -> Result<Self, ShapeError> {
         let (retry, reset) = (Micros(retry), Micros(reset));
@@ -174,6 +192,28 @@ mod tests {
                 Err(expected),
                 "{reply:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_refund_gives_back_no_more_than_was_charged_under_each_rule() {
+        let refund = Refund {
+            demand: Demand {
+                count: 3,
+                buckets: vec![(b"a", LIMIT, 1), (b"b", LIMIT, 2)],
+            },
+            taken_at: RedisTime(7),
+            max_age: Micros(1),
+        };
+        assert_eq!(refunded(&array(&[3, 6]), &refund), Ok(vec![3, 6]));
+        for (reply, expected) in [
+            (array(&[3]), ShapeError::WrongLength),
+            (array(&[3, 6, 0]), ShapeError::WrongLength),
+            (array(&[4, 6]), ShapeError::OutOfRange),
+            (array(&[3, 7]), ShapeError::OutOfRange),
+            (array(&[3, -1]), ShapeError::NotNumbers),
+        ] {
+            assert_eq!(refunded(&reply, &refund), Err(expected), "{reply:?}");
         }
     }
 }

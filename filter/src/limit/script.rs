@@ -2,6 +2,7 @@
 
 use super::Limit;
 use crate::resp::encode;
+use crate::units::{Micros, RedisTime};
 
 /// A Lua script as Redis knows it.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,8 +13,8 @@ pub struct Script {
     pub sha1: &'static str,
 }
 
-/// The algorithms and the charge over all of them; the header of `lua/charge.lua` tells KEYS, ARGV
-/// and the reply.
+/// The algorithms, and the two operations over all of them; the headers of `lua/charge.lua` and
+/// `lua/refund.lua` tell KEYS, ARGV and the replies.
 pub const SCRIPT: Script = Script {
     body: concat!(
         include_str!("lua/bounds.lua"),
@@ -21,9 +22,11 @@ pub const SCRIPT: Script = Script {
         include_str!("lua/fixed_window.lua"),
         include_str!("lua/sliding_window.lua"),
         include_str!("lua/sliding_log.lua"),
+        include_str!("lua/rules.lua"),
         include_str!("lua/charge.lua"),
+        include_str!("lua/refund.lua"),
     ),
-    sha1: "6f8b7b4f3e0bfb5652e79cb2532b918c5fa2bd30",
+    sha1: "e452e1490559c24a9eccbe9a7c9d5e9e34bc5ee7",
 };
 
 /// What a script call asks: may `count` equal requests pass all of these rules?
@@ -35,10 +38,37 @@ pub struct Demand<'a> {
     pub buckets: Vec<(&'a [u8], Limit, u64)>,
 }
 
+/// What a refund asks: take back what requests were charged that were not made after all.
+#[derive(Debug)]
+pub struct Refund<'a> {
+    /// The requests, and the rules that were charged for them.
+    pub demand: Demand<'a>,
+    /// The [`super::Charge::now`] of their charge.
+    pub taken_at: RedisTime,
+    /// Of an older charge nothing is given back.
+    pub max_age: Micros,
+}
+
 impl Script {
     /// Appends the command that asks `demand`: by digest, or with the whole text (`load`), which
     /// also teaches it to a Redis that does not know the digest.
     pub fn command(&self, out: &mut Vec<u8>, demand: &Demand<'_>, load: bool) {
+        let operation = ["charge".to_owned(), demand.count.to_string()];
+        self.operate(out, demand, &operation, load);
+    }
+
+    /// Appends the command that asks for `refund`, in the same way.
+    pub fn refund(&self, out: &mut Vec<u8>, refund: &Refund<'_>, load: bool) {
+        let operation = [
+            "refund".to_owned(),
+            refund.demand.count.to_string(),
+            refund.taken_at.0.to_string(),
+            refund.max_age.0.to_string(),
+        ];
+        self.operate(out, &refund.demand, &operation, load);
+    }
+
+    fn operate(&self, out: &mut Vec<u8>, demand: &Demand<'_>, operation: &[String], load: bool) {
         let keys = demand.buckets.len().to_string();
         let (verb, script) = if load {
             ("EVAL", self.body)
@@ -48,9 +78,7 @@ impl Script {
         let mut args: Vec<&[u8]> = vec![verb.as_bytes(), script.as_bytes(), keys.as_bytes()];
         args.extend(demand.buckets.iter().map(|(key, _, _)| *key));
         let rules = demand.arguments();
-        let count = demand.count.to_string();
-        args.extend([&b"charge"[..], count.as_bytes()]);
-        args.extend(rules.iter().map(|argument| argument.as_bytes()));
+        args.extend(operation.iter().chain(&rules).map(|word| word.as_bytes()));
         encode::command(out, &args);
     }
 }

@@ -120,6 +120,26 @@ impl charge::Level for Level {
         }
     }
 
+    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
+        let ends = taken_at.saturating_add(self.window.per.0);
+        // What a clock that was set back gathered is of no one instant.
+        let entries = match self.changed {
+            true => &mut [],
+            false => self.log.entries.as_mut_slice(),
+        };
+        let mut given = 0;
+        for entry in entries.iter_mut().skip_while(|entry| entry.ends < ends) {
+            if entry.ends == ends {
+                given = tokens.min(entry.count);
+                entry.count = entry.count.saturating_sub(given);
+            }
+            entry.sum = entry.sum.saturating_add(SUM).saturating_sub(given) % SUM;
+        }
+        self.log.entries.retain(|entry| entry.count > 0);
+        self.changed |= given > 0;
+        given
+    }
+
     fn standing(&self, cost: u64) -> Standing {
         let taken = total(&self.log.entries).saturating_add(cost);
         let last = self.log.entries.last();

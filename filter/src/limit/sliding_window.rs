@@ -169,6 +169,24 @@ impl charge::Level for Level {
         self.changed = true;
     }
 
+    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
+        let slot = Slot::holding(taken_at, self.window.per.0);
+        let Counters {
+            slot: of_now,
+            current,
+            previous,
+        } = &mut self.counters;
+        let counter = match of_now.index.checked_sub(slot.index) {
+            Some(0) if of_now.per == slot.per => current,
+            Some(1) if of_now.per == slot.per => previous,
+            _ => return 0,
+        };
+        let given = tokens.min(*counter);
+        *counter = counter.saturating_sub(given);
+        self.changed |= given > 0;
+        given
+    }
+
     fn standing(&self, cost: u64) -> Standing {
         Standing {
             remaining: self.lots(1, self.window.requests),

@@ -8,11 +8,11 @@ use crate::units::{Micros, RedisTime};
 /// A whole number of all windows used here, so that they begin together.
 const START: u64 = 1_700_000_000_000_000;
 
-fn charge(limit: Limit, state: &mut State, count: u64, cost: u64, now: u64) -> Charge {
+pub(super) fn charge(limit: Limit, state: &mut State, count: u64, cost: u64, now: u64) -> Charge {
     charge_all(&mut [(limit, state, cost)], count, RedisTime(now))
 }
 
-fn admitted(limit: Limit, state: &mut State, count: u64, now: u64) -> u64 {
+pub(super) fn admitted(limit: Limit, state: &mut State, count: u64, now: u64) -> u64 {
     charge(limit, state, count, 1, now).admitted
 }
 
@@ -23,7 +23,7 @@ const fn window(requests: u64, per_ms: u64) -> Window {
     }
 }
 
-type Algorithm = fn(u64, u64) -> Limit;
+pub(super) type Algorithm = fn(u64, u64) -> Limit;
 
 fn token_bucket(requests: u64, per_ms: u64) -> Limit {
     Limit::TokenBucket(TokenBucket {
@@ -45,8 +45,8 @@ fn sliding_log(requests: u64, per_ms: u64) -> Limit {
     Limit::SlidingLog(window(requests, per_ms))
 }
 
-const WINDOWS: [Algorithm; 3] = [fixed_window, sliding_window, sliding_log];
-const ALL: [Algorithm; 4] = [token_bucket, fixed_window, sliding_window, sliding_log];
+pub(super) const WINDOWS: [Algorithm; 3] = [fixed_window, sliding_window, sliding_log];
+pub(super) const ALL: [Algorithm; 4] = [token_bucket, fixed_window, sliding_window, sliding_log];
 
 fn any_algorithm() -> impl Strategy<Value = Algorithm> {
     prop::sample::select(ALL.to_vec())

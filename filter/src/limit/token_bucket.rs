@@ -140,6 +140,19 @@ impl charge::Level for Level {
         self.changed = true;
     }
 
+    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
+        // Since the charge the bucket may have been full, and would then have gained nothing. So
+        // what it has gained since is kept.
+        let gained = u128::from(self.now_us.saturating_sub(taken_at))
+            .saturating_mul(self.bucket.requests.into());
+        let ticks = self.ticks(tokens.min(self.bucket.burst));
+        let ticks = ticks.saturating_sub(gained).min(self.taken);
+        self.taken = self.taken.saturating_sub(ticks);
+        self.changed |= ticks > 0;
+        let token = self.ticks(1).max(1);
+        u64::try_from(ticks.div_ceil(token)).unwrap_or(u64::MAX)
+    }
+
     fn standing(&self, cost: u64) -> Standing {
         Standing {
             remaining: self.lots(1, self.bucket.burst),

@@ -2,7 +2,7 @@
 //! Redis for it, and no key expires behind the test's back.
 
 use sha1::{Digest, Sha1};
-use velocitygate::limit::{Charge, Demand, Limit, SCRIPT, Script};
+use velocitygate::limit::{Charge, Demand, Limit, Refund, SCRIPT, Script, ShapeError, refunded};
 use velocitygate::resp::{Reply, decode_all, encode};
 
 use crate::redis_server::{Connection, RedisServer};
@@ -33,7 +33,12 @@ fn clockless_script() -> Script {
 pub(crate) fn command_at(script: &Script, demand: &Demand<'_>, now: u64, out: &mut Vec<u8>) {
     let mut command = Vec::new();
     script.command(&mut command, demand, false);
-    let Reply::Array(Some(words)) = decode_all(&command, 1).unwrap().remove(0) else {
+    at(&command, now, out);
+}
+
+/// A command with the time appended.
+fn at(command: &[u8], now: u64, out: &mut Vec<u8>) {
+    let Reply::Array(Some(words)) = decode_all(command, 1).unwrap().remove(0) else {
         panic!("a command is an array");
     };
     let (seconds, micros) = ((now / 1_000_000).to_string(), (now % 1_000_000).to_string());
@@ -51,8 +56,8 @@ pub(crate) struct Held {
 }
 
 /// What one call did: its reply, each key after it, and how long Redis took, in milliseconds.
-pub(crate) struct Outcome {
-    pub(crate) charge: Charge,
+pub(crate) struct Outcome<T = Charge> {
+    pub(crate) answer: T,
     pub(crate) held: Vec<Held>,
     pub(crate) took_ms: i64,
 }
@@ -72,13 +77,35 @@ impl Clockless {
         Self { redis, script }
     }
 
-    /// Asks `demand` at `now` and reads the keys before any real time can expire them: time stands
-    /// still inside a transaction.
+    /// Asks `demand` at `now`.
     pub(crate) fn charge(&mut self, demand: &Demand<'_>, now: u64) -> Outcome {
+        let mut command = Vec::new();
+        command_at(&self.script, demand, now, &mut command);
+        self.run(demand, &command, |answer| {
+            Charge::from_reply(answer, demand.count, &limits(demand))
+        })
+    }
+
+    /// Asks for `refund` at `now`.
+    pub(crate) fn refund(&mut self, refund: &Refund<'_>, now: u64) -> Outcome<Vec<u64>> {
+        let (mut command, mut timed) = (Vec::new(), Vec::new());
+        self.script.refund(&mut command, refund, false);
+        at(&command, now, &mut timed);
+        self.run(&refund.demand, &timed, |answer| refunded(answer, refund))
+    }
+
+    /// Runs a command and reads the keys before any real time can expire them: time stands still
+    /// inside a transaction.
+    fn run<T>(
+        &mut self,
+        demand: &Demand<'_>,
+        command: &[u8],
+        read: impl FnOnce(&Reply<'_>) -> Result<T, ShapeError>,
+    ) -> Outcome<T> {
         let mut out = Vec::new();
         encode::command(&mut out, &[b"MULTI"]);
         encode::command(&mut out, &[b"TIME"]);
-        command_at(&self.script, demand, now, &mut out);
+        out.extend_from_slice(command);
         for (key, limit, _) in &demand.buckets {
             match limit {
                 Limit::SlidingLog(_) => encode::command(&mut out, &[b"LRANGE", key, b"0", b"-1"]),
@@ -98,10 +125,10 @@ impl Clockless {
             let [begin, answer, keys @ .., end] = done.as_slice() else {
                 panic!("{done:?}")
             };
-            let charge = Charge::from_reply(answer, demand.count, &limits(demand));
+            let answered = read(answer).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
             let (keys, _) = keys.as_chunks::<3>();
             Outcome {
-                charge: charge.unwrap_or_else(|error| panic!("{error}: {answer:?}")),
+                answer: answered,
                 held: keys
                     .iter()
                     .map(|[value, ttl, _]| held(value, ttl))

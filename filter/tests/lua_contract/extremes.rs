@@ -125,7 +125,7 @@ fn nothing_rounds_at_the_extremes_that_configuration_allows() {
             };
             let outcome = redis.charge(&demand, now);
             let expected = exact.charge(count, cost, now);
-            assert_eq!(outcome.charge, expected, "{demand:?} at {now}");
+            assert_eq!(outcome.answer, expected, "{demand:?} at {now}");
             if expected.admitted > 0 {
                 let Held { value, ttl } = &outcome.held[0];
                 assert_eq!(
@@ -185,7 +185,7 @@ fn a_bucket_that_is_one_tick_short_of_a_token_does_not_have_it() {
                     buckets: vec![(key.as_bytes(), Limit::TokenBucket(limit), cost)],
                 };
                 let expected = exact.charge(count, cost, now);
-                assert_eq!(redis.charge(&demand, now).charge, expected, "{demand:?}");
+                assert_eq!(redis.charge(&demand, now).answer, expected, "{demand:?}");
                 let wait = one_tick_short(requests, per.0);
                 exact.pass(wait);
                 now += wait;

@@ -43,7 +43,7 @@ fn charge_over(redis: &mut Clockless, value: &[u8], count: u64) -> (Charge, Stri
     });
     let mut outcome = redis.charge(&one(count, 1), START_US);
     let held = outcome.held.remove(0);
-    (outcome.charge, held.value.unwrap(), held.ttl)
+    (outcome.answer, held.value.unwrap(), held.ttl)
 }
 
 #[test]
@@ -88,12 +88,12 @@ fn a_value_that_is_no_time_counts_as_a_full_bucket_and_is_replaced() {
     ];
     for value in garbage {
         let (charge, text, ttl) = charge_over(&mut redis, value.as_bytes(), 3);
-        assert_eq!(charge, fresh.charge, "{value:?}");
+        assert_eq!(charge, fresh.answer, "{value:?}");
         assert_eq!(Some(&text), fresh.held[0].value.as_ref(), "{value:?}");
         assert!(ttl > 0, "{value:?} is replaced by a key that expires");
     }
     let (charge, _, _) = charge_over(&mut redis, b"\xff\xfe\x80", 3);
-    assert_eq!(charge, fresh.charge);
+    assert_eq!(charge, fresh.answer);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn charge_after(redis: &mut Clockless, write: &[&[u8]], key: &[u8], limit: Limit
 }
 
 fn assert_replaced(outcome: &Outcome, fresh: &Outcome, value: &str) {
-    assert_eq!(outcome.charge, fresh.charge, "{value:?}");
+    assert_eq!(outcome.answer, fresh.answer, "{value:?}");
     assert_eq!(outcome.held[0].value, fresh.held[0].value, "{value:?}");
     assert!(
         outcome.held[0].ttl > 0,
@@ -219,19 +219,19 @@ fn a_stranger_among_the_entries_of_a_log_breaks_no_call() {
     ];
     let mut write: Vec<&[u8]> = vec![b"RPUSH", key];
     write.extend(list.iter().map(|entry| entry.as_bytes()));
-    let refused = charge_after(&mut redis, &write, key, limit).charge;
+    let refused = charge_after(&mut redis, &write, key, limit).answer;
     assert_eq!(refused.admitted, 0);
     let costly = |count| Demand {
         count,
         buckets: vec![(key, limit, BURST)],
     };
-    assert_eq!(redis.charge(&costly(1), START_US).charge.admitted, 0);
+    assert_eq!(redis.charge(&costly(1), START_US).answer.admitted, 0);
     let later = START_US + 1_000;
     let one = Demand {
         count: 9,
         buckets: vec![(key, limit, 1)],
     };
-    assert_eq!(redis.charge(&one, later).charge.admitted, BURST - 1);
+    assert_eq!(redis.charge(&one, later).answer.admitted, BURST - 1);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_value_of_another_type_fails_the_calls_that_name_its_key_and_no_other() {
         count: 1,
         buckets: vec![(OTHER, LIMIT, 1)],
     };
-    assert_eq!(redis.charge(&other, START_US).charge.admitted, 1);
+    assert_eq!(redis.charge(&other, START_US).answer.admitted, 1);
 }
 
 fn changes(redis: &mut Clockless) -> u64 {
@@ -294,7 +294,7 @@ fn a_look_and_a_refusal_write_nothing() {
             (None, -2)
         );
         let drained = redis.charge(&ask(9, 1), START_US);
-        assert_eq!(drained.charge.admitted, BURST);
+        assert_eq!(drained.answer.admitted, BURST);
         assert!(drained.held[0].ttl > 0);
         let both = Demand {
             count: 1,
@@ -330,10 +330,10 @@ fn a_time_further_ahead_than_it_was_written_is_cut_for_good_and_the_named_wait_i
         assert_eq!(
             redis
                 .charge(&one(1, 1), START_US + wait - 1)
-                .charge
+                .answer
                 .admitted,
             0
         );
-        assert_eq!(redis.charge(&one(1, 1), START_US + wait).charge.admitted, 1);
+        assert_eq!(redis.charge(&one(1, 1), START_US + wait).answer.admitted, 1);
     }
 }

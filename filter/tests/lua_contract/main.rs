@@ -8,6 +8,7 @@ mod live;
 mod pair;
 #[path = "../redis_server/mod.rs"]
 mod redis_server;
+mod refunds;
 mod schedule;
 
 use velocitygate::resp::Reply;

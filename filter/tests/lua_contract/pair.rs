@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use velocitygate::limit::{Charge, Demand, Limit, State, charge_all};
+use velocitygate::limit::{Charge, Demand, Limit, Refund, State, charge_all, refund_all};
 use velocitygate::units::{Micros, RedisTime};
 
-use crate::clockless::Clockless;
+use crate::clockless::{Clockless, Outcome};
 use crate::integer;
 use crate::limits::START_US;
 
@@ -24,6 +24,12 @@ pub(crate) struct Remembered {
 /// one after that.
 fn px(reset: Micros) -> u64 {
     reset.whole_millis() + 2
+}
+
+/// How long until nothing counts any more.
+fn reset(limit: Limit, mut state: State, now: u64) -> Micros {
+    let mut look = [(limit, &mut state, 0)];
+    charge_all(&mut look, 1, RedisTime(now)).rules[0].reset
 }
 
 /// Redis and the twin side by side on one controlled clock.
@@ -55,33 +61,58 @@ impl<'a> Pair<'a> {
             .collect();
         let expected = charge_all(&mut rules, demand.count, RedisTime(self.now));
         let outcome = self.redis.charge(demand, self.now);
-        assert_eq!(outcome.charge, expected);
-        let changes = before.into_iter().zip(states);
-        let kept = changes.zip(&expected.rules).zip(&outcome.held);
-        for ((key, limit, _), (((before, state), standing), held)) in
-            demand.buckets.iter().zip(kept)
-        {
-            assert_eq!(held.value, state.stored());
-            if state != before {
-                let px = px(standing.reset);
+        assert_eq!(outcome.answer, expected);
+        self.compare(demand, &before, &states, &outcome);
+        expected
+    }
+
+    /// Asks both to take back and compares in the same way.
+    pub(crate) fn refund(&mut self, refund: &Refund<'_>) -> Vec<u64> {
+        let demand = &refund.demand;
+        self.expire(demand);
+        let before: Vec<State> = demand.buckets.iter().map(|b| self.state(b.0)).collect();
+        let mut states = before.clone();
+        let mut open: Vec<&mut State> = states.iter_mut().collect();
+        let expected = refund_all(refund, &mut open, RedisTime(self.now));
+        let outcome = self.redis.refund(refund, self.now);
+        assert_eq!(outcome.answer, expected, "{refund:?}");
+        self.compare(demand, &before, &states, &outcome);
+        expected
+    }
+
+    /// What Redis keeps of each key is what the twin does, and expires when it should.
+    fn compare<T>(
+        &mut self,
+        demand: &Demand<'_>,
+        before: &[State],
+        states: &[State],
+        outcome: &Outcome<T>,
+    ) {
+        let changes = before.iter().zip(states).zip(&outcome.held);
+        for ((key, limit, _), ((before, state), held)) in demand.buckets.iter().zip(changes) {
+            assert_eq!(held.value, state.stored().filter(|it| !it.is_empty()));
+            if held.value.is_none() {
+                self.twin.remove(*key);
+                assert_eq!(held.ttl, -2);
+            } else if state != before {
+                let reset = reset(*limit, state.clone(), self.now);
+                let px = px(reset);
                 let lifetime = i64::try_from(px).unwrap();
                 assert!(
                     (lifetime - outcome.took_ms..=lifetime).contains(&held.ttl),
                     "{held:?} of {lifetime}"
                 );
                 let written = Remembered {
-                    state,
+                    state: state.clone(),
                     limit: *limit,
-                    fresh: self.now + standing.reset.0,
+                    fresh: self.now + reset.0,
                     expires_ms: self.now / 1_000 + px,
                 };
                 self.twin.insert(key.to_vec(), written);
             } else {
-                let ttl = if held.value.is_some() { -1 } else { -2 };
-                assert_eq!(held.ttl, ttl, "only a charge or a cut writes");
+                assert_eq!(held.ttl, -1, "only a charge, a refund or a cut writes");
             }
         }
-        expected
     }
 
     fn state(&self, key: &[u8]) -> State {
@@ -99,10 +130,8 @@ impl<'a> Pair<'a> {
                 .get(*key)
                 .is_some_and(|twin| twin.expires_ms < self.now / 1_000)
             {
-                let mut twin = self.twin.remove(*key).unwrap();
-                let mut look = [(twin.limit, &mut twin.state, 0)];
-                let look = charge_all(&mut look, 1, RedisTime(self.now));
-                let reset = look.rules[0].reset;
+                let twin = self.twin.remove(*key).unwrap();
+                let reset = reset(twin.limit, twin.state.clone(), self.now);
                 assert_eq!(reset, Micros::ZERO, "expired while it counted: {twin:?}");
                 self.redis
                     .redis

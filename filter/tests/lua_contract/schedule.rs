@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use velocitygate::limit::{Demand, Limit};
-use velocitygate::units::Micros;
+use velocitygate::limit::{Demand, Limit, Refund};
+use velocitygate::units::{Micros, RedisTime};
 
 use crate::clockless::Clockless;
 use crate::limits::{LARGEST, LATEST_US, START_US, any_size, two_limits};
@@ -37,6 +37,9 @@ struct Step {
     /// What a request costs of each rule, as far as the burst goes.
     costs: [u64; 3],
     rules: usize,
+    /// Of the charge that was made so many steps ago, so many requests are given back after it,
+    /// unless it is older than this.
+    refund: Option<(usize, u64, Micros)>,
 }
 
 fn clock_move() -> impl Strategy<Value = Move> {
@@ -57,16 +60,32 @@ fn step() -> impl Strategy<Value = Step> {
     let changed = prop::bool::weighted(0.15);
     let limits = prop::array::uniform3(changed);
     let costs = prop::array::uniform3(cost);
-    (clock_move(), 0_u8..4, count, limits, costs, 1_usize..=3).prop_map(
-        |(clock, client, count, limits, costs, rules)| Step {
-            clock,
-            client,
-            count,
-            limits,
-            costs,
-            rules,
-        },
+    let refund = (
+        0_usize..4,
+        1_u64..2_000,
+        any_size(4_000_000_000_000).prop_map(Micros),
+    );
+    let refund = prop::option::weighted(0.3, refund);
+    (
+        clock_move(),
+        0_u8..4,
+        count,
+        limits,
+        costs,
+        1_usize..=3,
+        refund,
     )
+        .prop_map(
+            |(clock, client, count, limits, costs, rules, refund)| Step {
+                clock,
+                client,
+                count,
+                limits,
+                costs,
+                rules,
+                refund,
+            },
+        )
 }
 
 /// The three keys of a client, one for each rule.
@@ -92,26 +111,48 @@ impl Pair<'_> {
 
     fn follow(&mut self, limits: &[[Limit; 2]; 3], steps: &[Step]) {
         let mut retry = Micros::ZERO;
-        for step in steps {
+        let mut charges: Vec<(u64, u64, usize)> = Vec::new();
+        for (number, step) in steps.iter().enumerate() {
             let keys = keys(step.client, limits);
             self.go(&step.clock, &keys[0], limits[0][0].per(), retry);
-            let bucket = |i: usize| {
-                let limit = limits[i][usize::from(step.limits[i])];
-                let cost = step.costs[i];
-                let cost = if cost > limit.capacity() {
-                    cost % (limit.capacity() + 1)
-                } else {
-                    cost
-                };
-                (keys[i].as_slice(), limit, cost)
-            };
-            let buckets = (0..step.rules).map(bucket).collect();
-            let charge = self.charge(&Demand {
-                count: step.count,
-                buckets,
-            });
+            let charge = self.charge(&step.demand(step.count, &keys, limits));
+            charges.push((self.now, charge.admitted, number));
             retry = charge.rules.iter().map(|rule| rule.retry).max().unwrap();
+            let charged = step
+                .refund
+                .and_then(|(ago, count, age)| Some((*charges.iter().rev().nth(ago)?, count, age)));
+            if let Some(((taken_at, admitted, number), count, max_age)) = charged {
+                let step = &steps[number];
+                let keys = self::keys(step.client, limits);
+                self.refund(&Refund {
+                    demand: step.demand(count.min(admitted), &keys, limits),
+                    taken_at: RedisTime(taken_at),
+                    max_age,
+                });
+            }
         }
+    }
+}
+
+impl Step {
+    fn demand<'a>(
+        &self,
+        count: u64,
+        keys: &'a [Vec<u8>; 3],
+        limits: &[[Limit; 2]; 3],
+    ) -> Demand<'a> {
+        let bucket = |i: usize| {
+            let limit = limits[i][usize::from(self.limits[i])];
+            let cost = self.costs[i];
+            let cost = if cost > limit.capacity() {
+                cost % (limit.capacity() + 1)
+            } else {
+                cost
+            };
+            (keys[i].as_slice(), limit, cost)
+        };
+        let buckets = (0..self.rules).map(bucket).collect();
+        Demand { count, buckets }
     }
 }
 

@@ -1,7 +1,5 @@
 -- Admit as many of COUNT equal requests as every rule has room for.
 --
--- The script is the files of the algorithms and, after them, this one.
---
 -- KEYS[i]            what is counted under rule i
 -- ARGV[1]            charge
 -- ARGV[2]            COUNT, how many equal requests wait, 1 to 10^6
@@ -21,71 +19,29 @@
 --
 -- It must be one script because the answer of one rule decides the charge of the others. Lua
 -- numbers are doubles; each algorithm says why they are exact.
---
--- An algorithm is a function, so that a call makes only what it uses, that returns
---   read(rule)              finds what is stored under rule.key as of rule.now; sets rule.changed
---                           when it must be saved even if nothing is charged
---   lots(rule, size, most)  how many lots of `size` tokens there is room for, at most `most`
---   charge(rule, tokens)    takes tokens that there is room for
---   save(rule, ttl)         writes what is to be kept, to expire after `ttl` milliseconds
---   retry(rule)             retry_us of the reply
---   reset(rule)             reset_us of the reply
 
-local ALGORITHMS = {
-  tb = token_bucket,
-  fw = fixed_window,
-  sw = sliding_window,
-  sl = sliding_log,
-}
-local made = {}
-
-local function algorithm(tag)
-  made[tag] = made[tag] or ALGORITHMS[tag]()
-  return made[tag]
-end
-
--- Reads the rule that begins at ARGV[at].
-local function read_rule(key, at, now)
-  local rule = {
-    key = key,
-    now = now,
-    algorithm = algorithm(ARGV[at]),
-    requests = tonumber(ARGV[at + 1]),
-    per = tonumber(ARGV[at + 2]),
-    burst = tonumber(ARGV[at + 3]),
-    cost = tonumber(ARGV[at + 4]),
-  }
-  rule.algorithm.read(rule)
-  return rule
-end
-
--- One millisecond more than the time left, since it is rounded down, and one for the clock that
--- Redis expires keys by, which may stand a little behind TIME.
-local function save(rule, reset)
-  rule.algorithm.save(rule, string.format('%.0f', math.floor(reset / 1000) + 2))
-end
-
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local admitted = tonumber(ARGV[2])
-local rules = {}
-for i, key in ipairs(KEYS) do
-  local rule = read_rule(key, 5 * i - 2, now)
-  if rule.cost > 0 then
-    local most = math.min(admitted, math.floor(rule.burst / rule.cost))
-    admitted = rule.algorithm.lots(rule, rule.cost, most)
+if ARGV[1] == 'charge' then
+  local admitted = tonumber(ARGV[2])
+  local rules = {}
+  for i, key in ipairs(KEYS) do
+    local rule = read_rule(key, 5 * i - 2)
+    if rule.cost > 0 then
+      local most = math.min(admitted, math.floor(rule.burst / rule.cost))
+      admitted = rule.algorithm.lots(rule, rule.cost, most)
+    end
+    rules[i] = rule
   end
-  rules[i] = rule
+
+  local reply = { admitted, now }
+  for _, rule in ipairs(rules) do
+    local algorithm, tokens = rule.algorithm, admitted * rule.cost
+    if tokens > 0 then algorithm.charge(rule, tokens) end
+    local reset = algorithm.reset(rule)
+    if tokens > 0 or rule.changed then save(rule, reset) end
+    reply[#reply + 1] = algorithm.lots(rule, 1, rule.burst)
+    reply[#reply + 1] = algorithm.retry(rule)
+    reply[#reply + 1] = reset
+  end
+  return reply
 end
 
-local reply = { admitted, now }
-for _, rule in ipairs(rules) do
-  local algorithm, tokens = rule.algorithm, admitted * rule.cost
-  if tokens > 0 then algorithm.charge(rule, tokens) end
-  local reset = algorithm.reset(rule)
-  if tokens > 0 or rule.changed then save(rule, reset) end
-  reply[#reply + 1] = algorithm.lots(rule, 1, rule.burst)
-  reply[#reply + 1] = algorithm.retry(rule)
-  reply[#reply + 1] = reset
-end
-return reply

@@ -38,6 +38,13 @@ local function fixed_window()
     rule.count = rule.count + tokens
   end
 
+  local function refund(rule, tokens, taken_at)
+    if rule.window ~= rule.per or taken_at < rule.ends - rule.window then return 0 end
+    local given = math.min(tokens, rule.count)
+    rule.count = rule.count - given
+    return given
+  end
+
   local function save(rule, ttl)
     local text = string.format('%.0f:%.0f:%.0f', rule.index, rule.count, rule.window)
     redis.call('SET', rule.key, text, 'PX', ttl)
@@ -52,7 +59,8 @@ local function fixed_window()
   end
 
   return {
-    read = read, lots = lots, charge = charge, save = save, retry = retry, reset = reset,
+    read = read, lots = lots, charge = charge, refund = refund, save = save, retry = retry,
+    reset = reset,
   }
 end
 

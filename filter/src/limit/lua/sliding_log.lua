@@ -8,7 +8,8 @@
 -- Commands           LINDEX twice, and at most LTRIM or DEL, LSET or RPUSH, PEXPIRE; LLEN and
 --                    LINDEX to look for entries
 -- Complexity         O(log n) time for n entries over or to wait for, amortised O(1) for each
---                    admitted call to drop them; memory: at most an entry for each token
+--                    admitted call to drop them; a refund rewrites the entries from its own on;
+--                    memory: at most an entry for each token
 --
 -- When `per` was shortened, new entries end no sooner than the last, and join it. An end further
 -- ahead than it was written means that Redis's clock was set back; then all that is there counts as
@@ -90,11 +91,34 @@ local function sliding_log()
     rule.total = rule.total + tokens
   end
 
+  -- The entry of that instant gives back. All from there on are rewritten, as their sums change.
+  local function refund(rule, tokens, taken_at)
+    local ends = taken_at + rule.per
+    if not rule.first or rule.stale or ends > rule.last.ends then return 0 end
+    local tail, it = rule.head, rule.first
+    if it.ends < ends then
+      tail, it = search(rule, function(it) return it and it.ends >= ends end)
+    end
+    if it.ends ~= ends then return 0 end
+    local given = math.min(tokens, it.count)
+    for _, text in ipairs(redis.call('LRANGE', rule.key, tail, -1)) do
+      local it = parsed(text)
+      if it then
+        it.sum = (it.sum - given) % SUM
+        if it.ends == ends then it.count = it.count - given end
+        if it.count > 0 then rule.pushed[#rule.pushed + 1] = it end
+      end
+    end
+    rule.tail = tail
+    rule.last = rule.pushed[#rule.pushed] or (tail > rule.head and entry(rule, tail - 1)) or nil
+    return given
+  end
+
   local function save(rule, ttl)
-    if rule.stale then
+    if rule.stale or rule.tail == rule.head then
       redis.call('DEL', rule.key)
-    elseif rule.head > 0 then
-      redis.call('LTRIM', rule.key, rule.head, -1)
+    elseif rule.tail or rule.head > 0 then
+      redis.call('LTRIM', rule.key, rule.head, (rule.tail or 0) - 1)
       rule.head = 0
     end
     for _, it in ipairs(rule.pushed) do
@@ -124,7 +148,8 @@ local function sliding_log()
   end
 
   return {
-    read = read, lots = lots, charge = charge, save = save, retry = retry, reset = reset,
+    read = read, lots = lots, charge = charge, refund = refund, save = save, retry = retry,
+    reset = reset,
   }
 end
 

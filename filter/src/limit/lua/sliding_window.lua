@@ -88,6 +88,15 @@ local function sliding_window()
     rule.current = rule.current + tokens
   end
 
+  local function refund(rule, tokens, taken_at)
+    local ago = rule.index - math.floor(taken_at / rule.per)
+    local counter = ago == 0 and 'current' or 'previous'
+    if rule.window ~= rule.per or ago < 0 or ago > 1 then return 0 end
+    local given = math.min(tokens, rule[counter])
+    rule[counter] = rule[counter] - given
+    return given
+  end
+
   local function save(rule, ttl)
     local text = string.format('%.0f:%.0f:%.0f:%.0f',
       rule.index, rule.current, rule.previous, rule.window)
@@ -115,7 +124,8 @@ local function sliding_window()
   end
 
   return {
-    read = read, lots = lots, charge = charge, save = save, retry = retry, reset = reset,
+    read = read, lots = lots, charge = charge, refund = refund, save = save, retry = retry,
+    reset = reset,
   }
 end
 

@@ -66,16 +66,21 @@ local function token_bucket()
     rule.room, rule.room_fraction = minus(full, full_fraction, us, fraction, rule.requests)
   end
 
-  -- The quotient of doubles may be off by one; the two loops make it exact.
-  local function lots(rule, size, most)
+  -- How many lots of `size` tokens a time is worth, at most `most`. The quotient of doubles may be
+  -- off by one; the two loops make it exact.
+  local function worth(rule, us, fraction, size, most)
     local function fits(k)
-      local us, fraction = span(rule, k * size)
-      return us < rule.room or (us == rule.room and fraction <= rule.room_fraction)
+      local other_us, other_fraction = span(rule, k * size)
+      return other_us < us or (other_us == us and other_fraction <= fraction)
     end
-    local k = math.min(most, math.max(0, math.floor(rule.room / rule.per * rule.requests / size)))
+    local k = math.min(most, math.max(0, math.floor(us / rule.per * rule.requests / size)))
     while k > 0 and not fits(k) do k = k - 1 end
     while k < most and fits(k + 1) do k = k + 1 end
     return k
+  end
+
+  local function lots(rule, size, most)
+    return worth(rule, rule.room, rule.room_fraction, size, most)
   end
 
   local function charge(rule, tokens)
@@ -85,6 +90,23 @@ local function token_bucket()
     us, fraction = rule.taken + us, rule.taken_fraction + fraction
     if fraction >= rule.requests then us, fraction = us + 1, fraction - rule.requests end
     rule.taken, rule.taken_fraction, rule.ceiling = us, fraction, rule.full
+  end
+
+  -- Since the charge the bucket may have been full, and would then have gained nothing. So what it
+  -- has gained since is kept, at most all of it. A part of a token that is given back counts as one.
+  local function refund(rule, tokens, at)
+    local us, fraction = span(rule, math.min(tokens, rule.burst))
+    us = us - (rule.now - at)
+    if us < 0 then return 0 end
+    if us > rule.taken or (us == rule.taken and fraction > rule.taken_fraction) then
+      us, fraction = rule.taken, rule.taken_fraction
+    end
+    rule.taken, rule.taken_fraction =
+      minus(rule.taken, rule.taken_fraction, us, fraction, rule.requests)
+    local whole = worth(rule, us, fraction, 1, tokens)
+    local whole_us, whole_fraction = span(rule, whole)
+    local part = us > whole_us or fraction > whole_fraction
+    return part and whole + 1 or whole
   end
 
   local function save(rule, ttl)
@@ -104,7 +126,8 @@ local function token_bucket()
   end
 
   return {
-    read = read, lots = lots, charge = charge, save = save, retry = retry, reset = reset,
+    read = read, lots = lots, charge = charge, refund = refund, save = save, retry = retry,
+    reset = reset,
   }
 end
 
