@@ -62,6 +62,8 @@ pub enum Metric {
     /// Keys for which a table had no room: they shared a local bucket, or asked Redis although
     /// they were known to be over their limit.
     Evictions,
+    /// Requests refused by one rule whose tokens of another could not be given back.
+    RefundsDropped,
     /// Refusals known without asking Redis.
     DenyCacheHits,
     /// Outcomes of calls that the shared breaker record had no room to take: too many workers
@@ -89,6 +91,7 @@ impl Metric {
             Self::WaitingFull,
             Self::Evictions,
             Self::DenyCacheHits,
+            Self::RefundsDropped,
             Self::BreakerConflicts,
             Self::BreakerProbes(true),
             Self::BreakerProbes(false),
@@ -141,6 +144,7 @@ impl Metric {
             Self::Waiting => "velocitygate_waiting".into(),
             Self::WaitingFull => "velocitygate_waiting_full_total".into(),
             Self::Evictions => "velocitygate_evictions_total".into(),
+            Self::RefundsDropped => "velocitygate_refunds_dropped_total".into(),
             Self::DenyCacheHits => "velocitygate_deny_cache_hits_total".into(),
             Self::BreakerConflicts => "velocitygate_breaker_conflicts_total".into(),
         }

@@ -5,8 +5,8 @@ use std::hash::RandomState;
 use hashbrown::HashMap;
 
 use super::effect::StreamId;
-use super::waiter::{Bucket, Part, PartRef, PartResult, Waiter};
-use crate::limit::{Charge, Demand, SCRIPT};
+use super::group::{Ask, Group};
+use super::waiter::{Part, PartRef, Waiter};
 use crate::units::Micros;
 
 /// Commands in one call; the bridge accepts at least as many.
@@ -14,13 +14,6 @@ pub(super) const COMMANDS_MAX: usize = 512;
 /// Bytes of keys in one call before it counts as full. One request more fits into what the bridge
 /// accepts on top.
 const KEY_BYTES_MAX: usize = 64 * 1024;
-
-/// The command of one group, and who waits for it in which order.
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) buckets: Vec<Bucket>,
-    pub(super) members: Vec<PartRef>,
-}
 
 /// The requests of one call.
 #[derive(Debug)]
@@ -50,6 +43,15 @@ impl Batch {
         self.groups.len() >= COMMANDS_MAX || self.key_bytes >= KEY_BYTES_MAX
     }
 
+    /// Adds commands for which no request waits; `timeout` is the time that they have.
+    pub(super) fn add_refunds(&mut self, refunds: impl Iterator<Item = Group>, timeout: Micros) {
+        let before = self.groups.len();
+        self.groups.extend(refunds);
+        if self.groups.len() > before {
+            self.timeout = self.timeout.max(timeout);
+        }
+    }
+
     /// Adds the open parts of a request that has `left` until its deadline.
     pub(super) fn add(&mut self, stream: StreamId, waiter: &Waiter, left: Micros) {
         self.timeout = self.timeout.max(left);
@@ -73,15 +75,22 @@ impl Batch {
             .index
             .get(&signature)
             .and_then(|&group| self.groups.get_mut(group));
-        if let Some(group) = known {
-            group.members.push(member);
+        if let Some(Group {
+            ask: Ask::Charge { members, .. },
+            ..
+        }) = known
+        {
+            members.push(member);
             return;
         }
         self.key_bytes = self.key_bytes.saturating_add(signature.len());
         self.index.insert(signature, self.groups.len());
         self.groups.push(Group {
             buckets: part.buckets.clone(),
-            members: vec![member],
+            ask: Ask::Charge {
+                members: vec![member],
+                spare: 0,
+            },
         });
     }
 
@@ -89,49 +98,8 @@ impl Batch {
     pub(super) fn encode(&self, load: bool) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.key_bytes.saturating_mul(3));
         for (number, group) in self.groups.iter().enumerate() {
-            SCRIPT.command(&mut body, &group.demand(), load && number == 0);
+            group.encode(&mut body, load && number == 0);
         }
         body
-    }
-}
-
-impl Group {
-    /// The group of a probe, for which no request waits: context 0 is no stream of Envoy's.
-    pub(super) fn probe(bucket: Bucket) -> Self {
-        Self {
-            buckets: vec![bucket],
-            members: vec![PartRef { stream: 0, part: 0 }],
-        }
-    }
-
-    pub(super) fn demand(&self) -> Demand<'_> {
-        let buckets = self.buckets.iter();
-        Demand {
-            count: self.members.len() as u64,
-            buckets: buckets
-                .map(|b| (b.key.as_slice(), b.limit, b.cost))
-                .collect(),
-        }
-    }
-
-    /// What a charge of the group means for its members, in their order.
-    pub(super) fn share(&self, charge: &Charge) -> Vec<PartResult> {
-        (0u64..)
-            .zip(&self.members)
-            .map(|(place, _)| {
-                // Those admitted after this one had not been charged yet when it passed.
-                let after = charge.admitted.saturating_sub(place.saturating_add(1));
-                let standings = charge.rules.iter().zip(&self.buckets);
-                let standings = standings
-                    .map(|(s, b)| b.limit.before(*s, after.saturating_mul(b.cost)))
-                    .collect();
-                if place < charge.admitted {
-                    let charged = charge.now;
-                    PartResult::Admitted { standings, charged }
-                } else {
-                    PartResult::Refused { standings }
-                }
-            })
-            .collect()
     }
 }

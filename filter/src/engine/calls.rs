@@ -1,7 +1,8 @@
 //! Calls to Redis: sending them, and settling them when they end.
 
-use super::batch::{Batch, Group};
+use super::batch::Batch;
 use super::effect::{CallEnd, CallId, Effect, OutgoingCall};
+use super::group::{Done, Group};
 use super::reading::{self, GroupAnswer, Reading};
 use super::waiter::{PartRef, PartResult, Waiter};
 use super::{Engine, Script};
@@ -33,12 +34,14 @@ impl<C: SharedCell> Engine<C> {
     /// Sends what is pending, in as few calls as it fits into. While a call that loads the script
     /// is under way nothing else is sent: it would only be answered with NOSCRIPT.
     pub(super) fn dispatch(&mut self, now: Instant) {
-        while !self.pending.is_empty() && !matches!(self.script, Script::Loading(_)) {
+        while self.has_work() && !matches!(self.script, Script::Loading(_)) {
             self.breaker.refresh();
             let Some(permit) = self.breaker.permit() else {
                 for stream in std::mem::take(&mut self.pending) {
                     self.give_up(stream, now);
                 }
+                self.refunds.drop_all();
+                self.note_dropped_refunds();
                 return;
             };
             let batch = self.gather(now);
@@ -49,10 +52,18 @@ impl<C: SharedCell> Engine<C> {
         }
     }
 
+    fn has_work(&self) -> bool {
+        !self.pending.is_empty() || !self.refunds.is_empty()
+    }
+
     /// Takes from `pending` what one call can carry, and leaves what has to wait: for the next call,
     /// or for what a call under way will tell of a key that was refused.
     fn gather(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new();
+        let timeout = self.config.redis.timeout;
+        // The charge took one timeout at most, and so does the refund.
+        let refunds = self.refunds.take(timeout.saturating_mul(2));
+        batch.add_refunds(refunds, timeout);
         for stream in std::mem::take(&mut self.pending) {
             let Some(waiter) = self.waiters.get_mut(&stream) else {
                 continue;
@@ -61,7 +72,7 @@ impl<C: SharedCell> Engine<C> {
             self.effects.count(Metric::DenyCacheHits, known);
             let under_way = |call| self.calls.contains_key(&call);
             let is_asked = self.denials.is_asked(waiter, under_way);
-            let left = waiter.deadline(self.config.redis.timeout).since(now);
+            let left = waiter.deadline(timeout).since(now);
             if waiter.is_answered() {
                 self.finish(stream, now);
             } else if batch.is_full() || is_asked {
@@ -80,7 +91,9 @@ impl<C: SharedCell> Engine<C> {
         let load = self.script == Script::Missing;
         let body = batch.encode(load);
         let timeout = Micros::from_millis(batch.timeout.millis_rounded_up());
-        self.effects.record(Metric::BatchSize, batch.requests);
+        if batch.requests > 0 {
+            self.effects.record(Metric::BatchSize, batch.requests);
+        }
         let (purpose, deadline) = (Purpose::Requests(permit), now + timeout);
         let id = self.send(
             body,
@@ -193,7 +206,7 @@ impl<C: SharedCell> Engine<C> {
         (sent, now): (Instant, Instant),
     ) {
         for (group, answer) in groups.iter().zip(answers) {
-            if let GroupAnswer::Charged(charge) = answer {
+            if let GroupAnswer::Done(Done::Charged(charge)) = answer {
                 for (bucket, standing) in group.buckets.iter().zip(&charge.rules) {
                     self.denials.note(bucket, *standing, sent, now);
                 }
@@ -207,19 +220,20 @@ impl<C: SharedCell> Engine<C> {
         let mut again = Vec::new();
         for (group, answer) in groups.iter().zip(answers) {
             let results = match answer {
-                GroupAnswer::Charged(charge) => group.share(charge),
-                GroupAnswer::Unknown => vec![PartResult::Unknown; group.members.len()],
+                GroupAnswer::Done(Done::Charged(charge)) => group.share(charge),
+                GroupAnswer::Done(Done::Refunded) => continue,
+                GroupAnswer::Unknown => vec![PartResult::Unknown; group.members().len()],
                 GroupAnswer::Unscripted => {
-                    again.extend(group.members.iter().map(|member| member.stream));
+                    again.extend(group.members().iter().map(|member| member.stream));
                     continue;
                 }
                 GroupAnswer::Scattered => {
-                    again.extend(group.members.iter().map(|member| member.stream));
-                    self.scatter(&group.members);
+                    again.extend(group.members().iter().map(|member| member.stream));
+                    self.scatter(group.members());
                     continue;
                 }
             };
-            for (member, result) in group.members.iter().zip(results) {
+            for (member, result) in group.members().iter().zip(results) {
                 self.answer(*member, result, now);
             }
         }
@@ -228,6 +242,11 @@ impl<C: SharedCell> Engine<C> {
         again.dedup();
         again.append(&mut self.pending);
         self.pending = again;
+    }
+
+    pub(super) fn note_dropped_refunds(&mut self) {
+        self.effects
+            .count(Metric::RefundsDropped, self.refunds.take_dropped());
     }
 
     /// The store is a Redis Cluster: from now on each rule is charged in a command of its own.

@@ -15,8 +15,10 @@ mod calls;
 mod denials;
 mod effect;
 mod effects;
+mod group;
 mod probe;
 mod reading;
+mod refunds;
 mod ruling;
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,7 @@ use crate::units::{Instant, Micros};
 use calls::Call;
 use denials::Denials;
 use effects::Effects;
+use refunds::Refunds;
 use ruling::Ruling;
 use waiter::{Bucket, Part, Waiter};
 
@@ -64,6 +67,7 @@ pub struct Engine<C> {
     woken: bool,
     calls: HashMap<CallId, Call>,
     next_call: u64,
+    refunds: Refunds,
     script: Script,
     /// Whether Redis was found to be a cluster, which cannot charge several keys in one command.
     scattered: bool,
@@ -97,6 +101,7 @@ impl<C: SharedCell> Engine<C> {
             woken: false,
             calls: HashMap::new(),
             next_call: 0,
+            refunds: Refunds::default(),
             script: Script::Assumed { loaded: Instant(0) },
             scattered: false,
             effects: Effects::default(),
@@ -286,6 +291,10 @@ impl<C: SharedCell> Engine<C> {
         let ruling = ruling::rule_on(&self.config, &waiter.parts, &mut self.local, now);
         self.effects
             .count(Metric::Evictions, self.local.take_evictions());
+        if matches!(ruling.action, Action::Refuse(_)) {
+            self.refunds.note(&waiter.parts);
+            self.note_dropped_refunds();
+        }
         ruling
     }
 

@@ -1,11 +1,11 @@
 //! Probes: how an open breaker finds out that Redis is back, without risking a user's request.
 
 use super::Engine;
-use super::batch::Group;
 use super::calls::{Call, Purpose};
+use super::group::{Ask, Group};
 use super::waiter::Bucket;
 use crate::breaker::{self, Contended, ProbePermit, SharedCell, Turn};
-use crate::limit::{Limit, SCRIPT, TokenBucket};
+use crate::limit::{Limit, TokenBucket};
 use crate::metrics::Metric;
 use crate::units::{Instant, Micros};
 
@@ -46,15 +46,23 @@ impl<C: SharedCell> Engine<C> {
     /// requests to come a NOSCRIPT.
     pub(super) fn send_probe(&mut self, permit: ProbePermit, load: bool, now: Instant) {
         let key = format!("{}:{{}}:probe", self.config.redis.key_prefix).into_bytes();
-        let group = Group::probe(Bucket {
+        let bucket = Bucket {
             rule: 0,
             fingerprint: self.fingerprints.of(&key),
             key,
             limit: PROBE_LIMIT,
             cost: 1,
-        });
+        };
+        let ask = Ask::Charge {
+            members: Vec::new(),
+            spare: 1,
+        };
+        let group = Group {
+            buckets: vec![bucket],
+            ask,
+        };
         let mut body = Vec::new();
-        SCRIPT.command(&mut body, &group.demand(), load);
+        group.encode(&mut body, load);
         let call = Call {
             purpose: Purpose::Probe(permit),
             load,

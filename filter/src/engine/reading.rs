@@ -1,16 +1,15 @@
 //! What the end of a call means: for each group of requests, for the breaker and for the metrics.
 
-use super::batch::Group;
 use super::effect::CallEnd;
+use super::group::{Done, Group};
 use crate::breaker::{Cause, Outcome};
-use crate::limit::{Charge, Limit};
 use crate::metrics::CallResult;
 use crate::resp::{self, ErrorClass, Reply};
 
 /// What became of one group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum GroupAnswer {
-    Charged(Charge),
+    Done(Done),
     /// Redis does not know the script: nothing was charged, the group may be asked again.
     Unscripted,
     /// The keys live in different slots of a Redis Cluster: nothing was charged, each may be asked
@@ -62,13 +61,11 @@ fn read_replies(groups: &[Group], load: bool, replies: &[Reply<'_>]) -> Reading 
                 class => reading.error(class, load && number == 0),
             },
             _ => {
-                let limits: Vec<Limit> = group.buckets.iter().map(|b| b.limit).collect();
-                let count = group.members.len() as u64;
-                let Ok(charge) = Charge::from_reply(reply, count, &limits) else {
+                let Ok(done) = group.read(reply) else {
                     return malformed(groups);
                 };
                 reading.answered();
-                GroupAnswer::Charged(charge)
+                GroupAnswer::Done(done)
             }
         };
         reading.answers.push(answer);

@@ -3,6 +3,8 @@
 use super::world::World;
 use crate::decision::Decision::{Allowed, DegradedAllow, DegradedDeny, Denied};
 use crate::engine::{Action, CallEnd};
+use crate::limit::TokenBucket;
+use crate::units::Micros;
 
 fn two_rules(on_failure: &str) -> String {
     format!(
@@ -87,4 +89,91 @@ fn a_rule_whose_shard_is_away_gets_its_policy_and_the_others_count() {
         let allowed = world.count("requests_total.rule.rule.decision.allowed");
         assert_eq!(allowed, if policy == "allow" { 3 } else { 2 });
     }
+}
+
+/// Tokens of the rule `all` that were taken so far.
+fn taken(world: &World) -> u64 {
+    let limit = TokenBucket {
+        requests: 10,
+        per: Micros::from_secs(3_600),
+        burst: 10,
+    };
+    10 - world.redis.remaining("all", "", limit, world.now)
+}
+
+#[test]
+fn what_a_refused_request_was_charged_elsewhere_is_given_back() {
+    let mut world = cluster("allow");
+    for stream in 1..=5 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.deliver();
+    world.deliver();
+    assert_eq!(taken(&world), 5, "for five requests, of which two passed");
+    assert_eq!(world.calls.len(), 1, "one call gives back");
+    assert_eq!(world.calls[0].replies, 1, "in one command");
+    world.deliver();
+    assert_eq!(taken(&world), 2);
+    assert!(world.calls.is_empty());
+    assert_eq!(world.engine.waiting(), 0);
+}
+
+#[test]
+fn refunds_travel_with_the_next_requests() {
+    let mut world = cluster("allow");
+    for stream in 1..=3 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.deliver();
+    world.request(4, "b");
+    world.deliver();
+    assert_eq!(world.calls.len(), 1);
+    assert_eq!(world.calls[0].replies, 3, "a refund and two charges");
+    world.deliver();
+    assert_eq!(world.verdict(4).decision, Allowed);
+    assert_eq!(taken(&world), 3);
+}
+
+/// I4: what is lost is never given back twice, and errs on the side of the limit.
+#[test]
+fn i4_a_refund_that_is_lost_is_not_made_again() {
+    let mut world = cluster("allow");
+    for stream in 1..=3 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.deliver();
+    world.deliver();
+    world.fail(CallEnd::TimedOut);
+    assert!(world.calls.is_empty());
+    assert_eq!(world.round_trip(4, "b"), Allowed);
+    assert_eq!(taken(&world), 4);
+}
+
+#[test]
+fn a_request_that_a_dead_shard_refuses_gets_back_what_others_charged() {
+    let mut world = cluster("deny");
+    assert_eq!(world.round_trip(1, "a"), Allowed);
+    world.redis.poisoned.push(b"vg:{own:b}:tb".to_vec());
+    assert_eq!(world.round_trip(2, "b"), DegradedDeny);
+    assert_eq!(taken(&world), 1);
+}
+
+#[test]
+fn refunds_that_an_open_breaker_holds_back_are_dropped_and_counted() {
+    let cell = crate::testing::Cell::default();
+    let mut world = World::worker_of(&two_rules("allow"), cell.clone());
+    world.redis.cluster = true;
+    assert_eq!(world.round_trip(1, "a"), Allowed);
+    for stream in 2..=4 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    World::worker_of(&two_rules("allow"), cell).open_the_breaker();
+    world.deliver();
+    assert!(world.calls.is_empty());
+    assert_eq!(world.verdict(4).decision, Denied);
+    assert_eq!(world.count("refunds_dropped_total"), 2);
 }

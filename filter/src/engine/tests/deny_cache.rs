@@ -6,6 +6,7 @@ use super::world::World;
 use crate::decision::Decision::{self, Allowed, Denied, ShadowDenied};
 use crate::engine::denials;
 use crate::engine::{Action, CallEnd};
+use crate::limit::TokenBucket;
 use crate::units::Micros;
 
 const HITS: &str = "deny_cache_hits_total";
@@ -216,8 +217,13 @@ proptest! {
             world.now = world.now + Micros(wait);
             let key = ["a", "b", "c"][usize::from(key)];
             if world.request(stream, key).is_some() {
-                let has_room = world.redis.has_room(key, requests, burst, world.now);
-                prop_assert!(!has_room, "refused {key} at {:?}", world.now);
+                let limit = TokenBucket {
+                    requests: requests.into(),
+                    per: Micros::from_secs(1),
+                    burst: burst.into(),
+                };
+                let left = world.redis.remaining("r", key, limit, world.now);
+                prop_assert_eq!(left, 0, "refused {} at {:?}", key, world.now);
                 continue;
             }
             world.turn();

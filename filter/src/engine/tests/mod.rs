@@ -6,6 +6,7 @@ mod deny_cache;
 mod failures;
 mod hindsight;
 mod liveness;
+mod model_redis;
 mod requests;
 mod script;
 mod world;

@@ -3,147 +3,18 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::model_redis::ModelRedis;
 use crate::breaker::{self, Breaker, State};
 use crate::bridge::{Downstream, REPLIES_HEADER, Session};
 use crate::census::Census;
 use crate::config::Config;
 use crate::decision::Decision;
 use crate::engine::{Action, CallEnd, Effect, Engine, OutgoingCall, Step, StreamId, Verdict};
-use crate::limit::{self, Limit, SCRIPT, TokenBucket, Window, charge_all};
 use crate::matching::Request;
 use crate::metrics::Metric;
-use crate::resp::{self, Reply, encode};
+use crate::resp::encode;
 use crate::testing::{Cell, FakeHost};
-use crate::units::{Instant, Micros, RedisTime};
-
-/// The script on a map. Counts the commands it is sent.
-#[derive(Debug, Default)]
-pub(super) struct ModelRedis {
-    states: BTreeMap<Vec<u8>, limit::State>,
-    pub(super) knows_script: bool,
-    pub(super) evals: u32,
-    pub(super) evalshas: u32,
-    /// Requests it admitted.
-    pub(super) admitted: u64,
-    /// Answered to every command instead of a charge.
-    pub(super) error: Option<&'static str>,
-    /// Every key lives in a slot of its own.
-    pub(super) cluster: bool,
-    /// Keys that hold somebody else's value.
-    pub(super) poisoned: Vec<Vec<u8>>,
-}
-
-impl ModelRedis {
-    /// Somebody deletes all keys.
-    pub(super) fn forget(&mut self) {
-        self.states.clear();
-    }
-
-    /// Whether the bucket of `key` under the only rule, `r`, has a token.
-    pub(super) fn has_room(&self, key: &str, requests: u32, burst: u32, now: Instant) -> bool {
-        let limit = Limit::TokenBucket(TokenBucket {
-            requests: requests.into(),
-            per: Micros::from_secs(1),
-            burst: burst.into(),
-        });
-        let key = format!("vg:{{r:{key}}}:tb").into_bytes();
-        let mut state = self.states.get(&key).cloned().unwrap_or_default();
-        charge_all(&mut [(limit, &mut state, 1)], 1, RedisTime(now.0)).admitted == 1
-    }
-
-    pub(super) fn run(&mut self, call: &OutgoingCall, now: Instant) -> Vec<u8> {
-        let commands = resp::decode_commands(&call.body, call.replies).expect("whole commands");
-        commands
-            .iter()
-            .flat_map(|command| self.command(&args(command), now))
-            .collect()
-    }
-
-    fn command(&mut self, args: &[&[u8]], now: Instant) -> Vec<u8> {
-        match args[0] {
-            b"EVAL" => {
-                assert_eq!(args[1], SCRIPT.body.as_bytes());
-                self.evals += 1;
-                self.knows_script = true;
-            }
-            b"EVALSHA" => {
-                assert_eq!(args[1], SCRIPT.sha1.as_bytes());
-                self.evalshas += 1;
-                if !self.knows_script && self.error.is_none() {
-                    return b"-NOSCRIPT No matching script.\r\n".to_vec();
-                }
-            }
-            other => panic!("unexpected command {other:?}"),
-        }
-        if let Some(error) = self.error {
-            return format!("-{error}\r\n").into_bytes();
-        }
-        let number = |bytes: &[u8]| -> u64 { str::from_utf8(bytes).unwrap().parse().unwrap() };
-        let (keys, numbers) = args[3..].split_at(number(args[2]) as usize);
-        if self.cluster && keys.len() > 1 {
-            return b"-CROSSSLOT Keys in request don't hash to the same slot\r\n".to_vec();
-        }
-        if keys
-            .iter()
-            .any(|key| self.poisoned.iter().any(|poisoned| poisoned == key))
-        {
-            return b"-WRONGTYPE Operation against a key\r\n".to_vec();
-        }
-        let mut states: Vec<limit::State> = keys
-            .iter()
-            .map(|key| self.states.get(*key).cloned().unwrap_or_default())
-            .collect();
-        let [operation, count, rules @ ..] = numbers else {
-            panic!("{numbers:?}")
-        };
-        assert_eq!(*operation, b"charge");
-        let mut rules: Vec<(Limit, &mut limit::State, u64)> = rules
-            .chunks(5)
-            .zip(&mut states)
-            .map(|(rule, state)| {
-                let [requests, per, burst, cost] = [1, 2, 3, 4].map(|i| number(rule[i]));
-                let per = Micros(per);
-                let window = Window { requests, per };
-                let limit = match rule[0] {
-                    b"fw" => Limit::FixedWindow(window),
-                    b"sw" => Limit::SlidingWindow(window),
-                    b"sl" => Limit::SlidingLog(window),
-                    b"tb" => Limit::TokenBucket(TokenBucket {
-                        requests,
-                        per,
-                        burst,
-                    }),
-                    other => panic!("{other:?}"),
-                };
-                (limit, state, cost)
-            })
-            .collect();
-        let charge = charge_all(&mut rules, number(count), RedisTime(now.0));
-        self.states
-            .extend(keys.iter().map(|key| key.to_vec()).zip(states));
-        self.admitted += charge.admitted;
-        let mut reply = vec![charge.admitted, charge.now.0];
-        reply.extend(
-            charge
-                .rules
-                .iter()
-                .flat_map(|s| [s.remaining, s.retry.0, s.reset.0]),
-        );
-        let items: String = reply.iter().map(|n| format!(":{n}\r\n")).collect();
-        format!("*{}\r\n{items}", reply.len()).into_bytes()
-    }
-}
-
-fn args<'a>(command: &'a Reply<'a>) -> Vec<&'a [u8]> {
-    let Reply::Array(Some(items)) = command else {
-        panic!("a command is an array")
-    };
-    let bulk = |item: &Reply<'a>| match item {
-        Reply::Bulk(Some(bytes)) => *bytes,
-        other => panic!("a command holds bulk strings only, not {other:?}"),
-    };
-    items.iter().map(bulk).collect()
-}
+use crate::units::{Instant, Micros};
 
 pub(super) struct World {
     pub(super) engine: Engine<Cell>,
@@ -181,10 +52,7 @@ impl World {
         });
         Self {
             engine: Engine::new(config, breaker, census),
-            redis: ModelRedis {
-                knows_script: true,
-                ..ModelRedis::default()
-            },
+            redis: ModelRedis::scripted(),
             now: Instant(1_800_000_000_000_000),
             calls: Vec::new(),
             wakes: 0,

@@ -1,0 +1,170 @@
+//! A Redis that is a map.
+
+use std::collections::BTreeMap;
+
+use crate::engine::OutgoingCall;
+use crate::limit::{
+    self, Demand, Limit, Refund, SCRIPT, TokenBucket, Window, charge_all, refund_all,
+};
+use crate::resp::{self, Reply};
+use crate::units::{Instant, Micros, RedisTime};
+
+/// The script on a map. Counts the commands it is sent.
+#[derive(Debug, Default)]
+pub(super) struct ModelRedis {
+    states: BTreeMap<Vec<u8>, limit::State>,
+    pub(super) knows_script: bool,
+    pub(super) evals: u32,
+    pub(super) evalshas: u32,
+    /// Requests it admitted.
+    pub(super) admitted: u64,
+    /// Answered to every command instead of a charge.
+    pub(super) error: Option<&'static str>,
+    /// Every key lives in a slot of its own.
+    pub(super) cluster: bool,
+    /// Keys that hold somebody else's value.
+    pub(super) poisoned: Vec<Vec<u8>>,
+}
+
+impl ModelRedis {
+    /// An empty one that knows the script.
+    pub(super) fn scripted() -> Self {
+        Self {
+            knows_script: true,
+            ..Self::default()
+        }
+    }
+
+    /// Somebody deletes all keys.
+    pub(super) fn forget(&mut self) {
+        self.states.clear();
+    }
+
+    /// Tokens left of the bucket of `key` under `rule`, of which `limit` is told.
+    pub(super) fn remaining(&self, rule: &str, key: &str, limit: TokenBucket, now: Instant) -> u64 {
+        let key = format!("vg:{{{rule}:{key}}}:tb").into_bytes();
+        let mut state = self.states.get(&key).cloned().unwrap_or_default();
+        let mut rules = [(Limit::TokenBucket(limit), &mut state, 0)];
+        charge_all(&mut rules, 1, RedisTime(now.0)).rules[0].remaining
+    }
+
+    pub(super) fn run(&mut self, call: &OutgoingCall, now: Instant) -> Vec<u8> {
+        let commands = resp::decode_commands(&call.body, call.replies).expect("whole commands");
+        commands
+            .iter()
+            .flat_map(|command| self.command(&args(command), now))
+            .collect()
+    }
+
+    fn command(&mut self, args: &[&[u8]], now: Instant) -> Vec<u8> {
+        match args[0] {
+            b"EVAL" => {
+                assert_eq!(args[1], SCRIPT.body.as_bytes());
+                self.evals += 1;
+                self.knows_script = true;
+            }
+            b"EVALSHA" => {
+                assert_eq!(args[1], SCRIPT.sha1.as_bytes());
+                self.evalshas += 1;
+                if !self.knows_script && self.error.is_none() {
+                    return b"-NOSCRIPT No matching script.\r\n".to_vec();
+                }
+            }
+            other => panic!("unexpected command {other:?}"),
+        }
+        if let Some(error) = self.error {
+            return format!("-{error}\r\n").into_bytes();
+        }
+        let number_of_keys = number(args[2]) as usize;
+        let (keys, arguments) = args[3..].split_at(number_of_keys);
+        if self.cluster && keys.len() > 1 {
+            return b"-CROSSSLOT Keys in request don't hash to the same slot\r\n".to_vec();
+        }
+        if keys.iter().any(|key| self.poisoned.contains(&key.to_vec())) {
+            return b"-WRONGTYPE Operation against a key\r\n".to_vec();
+        }
+        let mut states: Vec<limit::State> = keys
+            .iter()
+            .map(|key| self.states.get(*key).cloned().unwrap_or_default())
+            .collect();
+        let numbers = match arguments {
+            [b"charge", count, rules @ ..] => {
+                let rules = rules.chunks(5).map(rule);
+                self.charge(rules.zip(&mut states), number(count), now)
+            }
+            [b"refund", count, taken_at, max_age, rules @ ..] => {
+                let rules = keys.iter().zip(rules.chunks(5).map(rule));
+                let refund = Refund {
+                    demand: Demand {
+                        count: number(count),
+                        buckets: rules
+                            .map(|(key, (limit, cost))| (*key, limit, cost))
+                            .collect(),
+                    },
+                    taken_at: RedisTime(number(taken_at)),
+                    max_age: Micros(number(max_age)),
+                };
+                let mut states: Vec<&mut limit::State> = states.iter_mut().collect();
+                refund_all(&refund, &mut states, RedisTime(now.0))
+            }
+            other => panic!("{other:?}"),
+        };
+        self.states
+            .extend(keys.iter().map(|key| key.to_vec()).zip(states));
+        let items: String = numbers.iter().map(|n| format!(":{n}\r\n")).collect();
+        format!("*{}\r\n{items}", numbers.len()).into_bytes()
+    }
+
+    fn charge<'a>(
+        &mut self,
+        rules: impl Iterator<Item = ((Limit, u64), &'a mut limit::State)>,
+        count: u64,
+        now: Instant,
+    ) -> Vec<u64> {
+        let mut rules: Vec<(Limit, &mut limit::State, u64)> = rules
+            .map(|((limit, cost), state)| (limit, state, cost))
+            .collect();
+        let charge = charge_all(&mut rules, count, RedisTime(now.0));
+        self.admitted += charge.admitted;
+        let rules = charge.rules.iter();
+        let standings = rules.flat_map(|s| [s.remaining, s.retry.0, s.reset.0]);
+        [charge.admitted, charge.now.0]
+            .into_iter()
+            .chain(standings)
+            .collect()
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    str::from_utf8(bytes).unwrap().parse().unwrap()
+}
+
+/// The limit and the cost of one rule, as the script is told them.
+fn rule(words: &[&[u8]]) -> (Limit, u64) {
+    let [requests, per, burst, cost] = [1, 2, 3, 4].map(|i| number(words[i]));
+    let per = Micros(per);
+    let window = Window { requests, per };
+    let limit = match words[0] {
+        b"fw" => Limit::FixedWindow(window),
+        b"sw" => Limit::SlidingWindow(window),
+        b"sl" => Limit::SlidingLog(window),
+        b"tb" => Limit::TokenBucket(TokenBucket {
+            requests,
+            per,
+            burst,
+        }),
+        other => panic!("{other:?}"),
+    };
+    (limit, cost)
+}
+
+fn args<'a>(command: &'a Reply<'a>) -> Vec<&'a [u8]> {
+    let Reply::Array(Some(items)) = command else {
+        panic!("a command is an array")
+    };
+    let bulk = |item: &Reply<'a>| match item {
+        Reply::Bulk(Some(bytes)) => *bytes,
+        other => panic!("a command holds bulk strings only, not {other:?}"),
+    };
+    items.iter().map(bulk).collect()
+}
