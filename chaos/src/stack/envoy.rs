@@ -16,7 +16,8 @@ const START: Duration = Duration::from_secs(60);
 pub struct Ports {
     /// Clients' requests.
     pub front: SocketAddr,
-    /// `/stats/prometheus` and `/ready`, nothing else.
+    /// `/stats/prometheus` and `/ready`, nothing else; the admin interface where there is no such
+    /// listener.
     pub metrics: SocketAddr,
     /// The admin interface.
     pub admin: SocketAddr,

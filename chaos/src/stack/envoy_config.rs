@@ -9,13 +9,18 @@ use serde_json::{Value, json};
 
 use super::Ports;
 
+pub mod discovery;
+
 const LISTENERS: &str = "/static_resources/listeners";
 const CLUSTERS: &str = "/static_resources/clusters";
 const HTTP_FILTERS: &str = "/typed_config/http_filters";
 const HTTP_WASM: &str = "envoy.filters.http.wasm";
+/// Ends the type of every HTTP wasm filter, whatever its name.
+const HTTP_WASM_TYPE: &str = "http.wasm.v3.Wasm";
 const NETWORK_WASM: &str = "envoy.filters.network.wasm";
 const HCM: &str = "envoy.filters.network.http_connection_manager";
 const REDIS_PROXY: &str = "envoy.filters.network.redis_proxy";
+const METRICS: &str = "metrics";
 
 /// What stands behind the bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,74 +46,108 @@ pub struct Settings<'a> {
     pub plugin: &'a Value,
     /// What stands behind the bridge.
     pub wiring: Wiring,
+    /// The folder for the filter's own file, when it is a discovered one.
+    pub files: &'a Path,
 }
 
-/// Reads the YAML file `source` and adapts it. The result is Envoy's bootstrap as JSON.
+/// Reads the YAML file `source` and adapts it. The result is Envoy's bootstrap as JSON, and where
+/// it listens: a configuration without a listener `metrics` shows them on the admin interface.
 ///
 /// # Errors
 /// When the file cannot be read, or lacks a part that is to be set; the error names that part.
-pub fn adapt(source: &Path, settings: &Settings<'_>) -> Result<Value> {
+pub fn adapt(source: &Path, settings: &Settings<'_>) -> Result<(Value, Ports)> {
     let text = std::fs::read_to_string(source)
         .with_context(|| format!("cannot read {}", source.display()))?;
     adapt_text(&text, settings).with_context(|| format!("in {}", source.display()))
 }
 
-fn adapt_text(yaml: &str, settings: &Settings<'_>) -> Result<Value> {
+fn adapt_text(yaml: &str, settings: &Settings<'_>) -> Result<(Value, Ports)> {
     let mut tree: Value = serde_norway::from_str(yaml)?;
-    set_addresses(&mut tree, settings)?;
+    let ports = set_ports(&mut tree, settings.ports)?;
+    set_cluster(&mut tree, "redis", settings.store)?;
+    set_cluster(&mut tree, "upstream", settings.upstream)?;
     match settings.module {
-        Some(module) => set_module(&mut tree, module, settings.plugin)?,
+        Some(module) => set_module(&mut tree, module, settings)?,
         None => remove_filter(&mut tree)?,
     }
     if settings.wiring == Wiring::TcpProxy {
         let bridge = named(&mut tree, LISTENERS, "velocitygate_redis")?;
         *network_filter(bridge, REDIS_PROXY)? = tcp_proxy();
     }
-    Ok(tree)
+    Ok((tree, ports))
 }
 
-fn set_addresses(tree: &mut Value, settings: &Settings<'_>) -> Result<()> {
-    let Ports {
-        front,
-        metrics,
-        admin,
-    } = settings.ports;
-    set_address(at(tree, "/admin")?, admin)?;
-    set_address(named(tree, LISTENERS, "front")?, front)?;
-    set_address(named(tree, LISTENERS, "metrics")?, metrics)?;
-    for (name, address) in [
-        ("admin", admin),
-        ("redis", settings.store),
-        ("upstream", settings.upstream),
-    ] {
-        let cluster = named(tree, CLUSTERS, name)?;
-        cluster["type"] = json!("STATIC");
-        let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
-        set_address(at(cluster, endpoint)?, address)?;
-    }
-    Ok(())
+fn set_ports(tree: &mut Value, ports: Ports) -> Result<Ports> {
+    set_address(at(tree, "/admin")?, ports.admin)?;
+    set_address(named(tree, LISTENERS, "front")?, ports.front)?;
+    let Ok(metrics) = named(tree, LISTENERS, METRICS) else {
+        let metrics = ports.admin;
+        return Ok(Ports { metrics, ..ports });
+    };
+    set_address(metrics, ports.metrics)?;
+    set_cluster(tree, "admin", ports.admin)?;
+    Ok(ports)
 }
 
-fn set_module(tree: &mut Value, module: &Path, patch: &Value) -> Result<()> {
+fn set_cluster(tree: &mut Value, name: &str, address: SocketAddr) -> Result<()> {
+    let cluster = named(tree, CLUSTERS, name)?;
+    cluster["type"] = json!("STATIC");
+    let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+    set_address(at(cluster, endpoint)?, address)
+}
+
+fn set_module(tree: &mut Value, module: &Path, settings: &Settings<'_>) -> Result<()> {
     ensure!(
         module.is_file(),
         "no module at {}; run `make wasm`",
         module.display()
     );
-    let code = "/typed_config/config/vm_config/code/local/filename";
-    *at(http_filter(tree)?, code)? = json!(module);
     let bridge = named(tree, LISTENERS, "velocitygate_redis")?;
-    *at(network_filter(bridge, NETWORK_WASM)?, code)? = json!(module);
-    let configuration = at(
-        http_filter(tree)?,
-        "/typed_config/config/configuration/value",
+    let plugin = at(
+        network_filter(bridge, NETWORK_WASM)?,
+        "/typed_config/config",
     )?;
+    set_code(plugin, module)?;
+    let mut found = false;
+    for filter in http_filters(tree)? {
+        if filter.get("config_discovery").is_some() {
+            discovery::adapt(filter, module, settings)?;
+        } else if is_http_wasm(&filter["typed_config"]) {
+            set_plugin(&mut filter["typed_config"], module, settings.plugin)?;
+        } else {
+            continue;
+        }
+        found = true;
+    }
+    ensure!(found, "found no wasm filter in {HTTP_FILTERS}");
+    Ok(())
+}
+
+fn is_http_wasm(typed_config: &Value) -> bool {
+    let name = typed_config["@type"].as_str();
+    name.is_some_and(|name| name.ends_with(HTTP_WASM_TYPE))
+}
+
+/// Sets the module of an HTTP wasm filter and patches its configuration.
+fn set_plugin(typed_config: &mut Value, module: &Path, patch: &Value) -> Result<()> {
+    set_code(at(typed_config, "/config")?, module)?;
+    patch_plugin(typed_config, patch)
+}
+
+/// Patches the JSON text that an HTTP wasm filter is configured with.
+fn patch_plugin(typed_config: &mut Value, patch: &Value) -> Result<()> {
+    let configuration = at(typed_config, "/config/configuration/value")?;
     let text = configuration
         .as_str()
         .context("the plugin's configuration is no string")?;
-    let mut plugin: Value = serde_json::from_str(text).context("the plugin's configuration")?;
-    merge(&mut plugin, patch);
-    *configuration = json!(plugin.to_string());
+    let mut document: Value = serde_json::from_str(text).context("the plugin's configuration")?;
+    merge(&mut document, patch);
+    *configuration = json!(document.to_string());
+    Ok(())
+}
+
+fn set_code(plugin: &mut Value, module: &Path) -> Result<()> {
+    *at(plugin, "/vm_config/code/local/filename")? = json!(module);
     Ok(())
 }
 
@@ -179,6 +218,11 @@ pub fn redis_proxy(tree: &mut Value) -> Result<&mut Value> {
     at(network_filter(bridge, REDIS_PROXY)?, "/typed_config")
 }
 
+fn http_filters(tree: &mut Value) -> Result<&mut Vec<Value>> {
+    let front = named(tree, LISTENERS, "front")?;
+    list(network_filter(front, HCM)?, HTTP_FILTERS)
+}
+
 fn network_filter<'a>(listener: &'a mut Value, name: &str) -> Result<&'a mut Value> {
     named(listener, "/filter_chains/0/filters", name)
 }
@@ -196,13 +240,16 @@ fn at<'a>(tree: &'a mut Value, pointer: &str) -> Result<&'a mut Value> {
 }
 
 fn named<'a>(tree: &'a mut Value, list: &str, name: &str) -> Result<&'a mut Value> {
-    let items = at(tree, list)?
-        .as_array_mut()
-        .with_context(|| format!("{list} is no list"))?;
-    items
+    self::list(tree, list)?
         .iter_mut()
         .find(|item| item["name"] == name)
         .with_context(|| format!("found no {name} in {list}"))
+}
+
+fn list<'a>(tree: &'a mut Value, pointer: &str) -> Result<&'a mut Vec<Value>> {
+    at(tree, pointer)?
+        .as_array_mut()
+        .with_context(|| format!("{pointer} is no list"))
 }
 
 fn remove(list: &mut Value, name: &str) {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::fault::Toxiproxy;
-use crate::tools::{Tools, repository};
+use crate::tools::Tools;
 pub use envoy::{Envoy, Ports};
 pub use envoy_config::Wiring;
 pub use process::{Launch, Process};
@@ -179,9 +179,9 @@ async fn start_envoy(
             module: spec.module.as_deref(),
             plugin: &spec.plugin,
             wiring: spec.wiring,
+            files: &spec.dir,
         };
-        let source = repository().join("envoy/envoy.yaml");
-        let mut tree = envoy_config::adapt(&source, &settings)?;
+        let (mut tree, ports) = envoy_config::adapt(&spec.config, &settings)?;
         if let Some(tweak) = &spec.tweak {
             tweak(&mut tree);
         }

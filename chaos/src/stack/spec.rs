@@ -43,6 +43,8 @@ pub type Tweak = Arc<dyn Fn(&mut Value) + Send + Sync>;
 pub struct Spec {
     /// The folder for configurations and logs; made when it is not there.
     pub dir: PathBuf,
+    /// The configuration that is adapted to this run: `envoy/envoy.yaml` or one beside it.
+    pub config: PathBuf,
     /// How many Envoys share the store.
     pub envoys: usize,
     /// Worker threads of each.
@@ -68,6 +70,7 @@ impl Spec {
     pub fn new(dir: PathBuf) -> Self {
         Self {
             dir,
+            config: repository().join("envoy/envoy.yaml"),
             envoys: 1,
             workers: 1,
             envoy: EnvoyVersion::Newest,

@@ -23,6 +23,7 @@ fn settings<'a>(module: Option<&'a Path>, plugin: &'a Value) -> Settings<'a> {
         module,
         plugin,
         wiring: Wiring::RedisProxy,
+        files: Path::new("."),
     }
 }
 
@@ -47,7 +48,7 @@ fn strangers(tree: &Value) -> Vec<String> {
 fn nothing_leaves_loopback_and_every_address_is_this_runs_own() {
     let module = tempfile::NamedTempFile::new().unwrap();
     let patch = json!({});
-    let tree = adapt_text(&source(), &settings(Some(module.path()), &patch)).unwrap();
+    let (tree, _) = adapt_text(&source(), &settings(Some(module.path()), &patch)).unwrap();
     assert_eq!(strangers(&tree), Vec::<String>::new());
     let text = tree.to_string();
     for port in 1..=5 {
@@ -64,7 +65,7 @@ fn nothing_leaves_loopback_and_every_address_is_this_runs_own() {
 fn the_plugins_configuration_takes_the_patch_and_keeps_the_rest() {
     let module = tempfile::NamedTempFile::new().unwrap();
     let patch = json!({ "redis": { "max_waiting": 7 }, "breaker": "off", "headers": null });
-    let mut tree = adapt_text(&source(), &settings(Some(module.path()), &patch)).unwrap();
+    let (mut tree, _) = adapt_text(&source(), &settings(Some(module.path()), &patch)).unwrap();
     let filter = http_filter(&mut tree).unwrap();
     let text = filter["typed_config"]["config"]["configuration"]["value"]
         .as_str()
@@ -98,7 +99,7 @@ fn the_tcp_variant_has_no_redis_proxy() {
         wiring: Wiring::TcpProxy,
         ..settings(Some(module.path()), &patch)
     };
-    let text = adapt_text(&source(), &settings).unwrap().to_string();
+    let text = adapt_text(&source(), &settings).unwrap().0.to_string();
     assert!(!text.contains("redis_proxy.v3"));
     assert!(text.contains("tcp_proxy.v3"));
 }
@@ -106,7 +107,7 @@ fn the_tcp_variant_has_no_redis_proxy() {
 #[test]
 fn without_the_filter_no_wasm_and_no_bridge_are_left() {
     let patch = json!({});
-    let mut tree = adapt_text(&source(), &settings(None, &patch)).unwrap();
+    let (mut tree, _) = adapt_text(&source(), &settings(None, &patch)).unwrap();
     assert!(!tree["static_resources"].to_string().contains("wasm.v3"));
     assert!(http_filter(&mut tree).is_err());
 }
