@@ -46,6 +46,13 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 const TEMPORARY_REDUCED_CAPACITY: &str =
     "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
+/// Whether a field is a list, so that one line of it more adds items. Those stand beside what the
+/// upstream, or another instance of this filter, says of limits of its own: taking that away would
+/// tell the client of more room than it has. Any other field has one value, and ours replaces it.
+pub fn is_list(field: &str) -> bool {
+    matches!(field, "ratelimit" | "ratelimit-policy")
+}
+
 /// The fields that tell a client where it stands, the tightest rule first.
 pub fn limit_headers(
     enabled: Headers,

@@ -66,6 +66,8 @@ pub enum Metric {
     RefundsDropped,
     /// Refusals known without asking Redis.
     DenyCacheHits,
+    /// Configurations refused, once by each VM that was asked to take them.
+    ConfigRejected,
     /// Outcomes of calls that the shared breaker record had no room to take: too many workers
     /// wrote at once.
     BreakerConflicts,
@@ -92,6 +94,7 @@ impl Metric {
             Self::Evictions,
             Self::DenyCacheHits,
             Self::RefundsDropped,
+            Self::ConfigRejected,
             Self::BreakerConflicts,
             Self::BreakerProbes(true),
             Self::BreakerProbes(false),
@@ -146,6 +149,7 @@ impl Metric {
             Self::Evictions => "velocitygate_evictions_total".into(),
             Self::RefundsDropped => "velocitygate_refunds_dropped_total".into(),
             Self::DenyCacheHits => "velocitygate_deny_cache_hits_total".into(),
+            Self::ConfigRejected => "velocitygate_config_rejected_total".into(),
             Self::BreakerConflicts => "velocitygate_breaker_conflicts_total".into(),
         }
     }

@@ -6,7 +6,7 @@ use proxy_wasm::types::{Action, GrpcStatusCode, MapType};
 
 use super::host;
 use super::limiter::{Fate, Limiter, SharedLimiter, borrow, carry_out};
-use crate::answer::{Answer, GrpcStatus};
+use crate::answer::{Answer, GrpcStatus, is_list};
 use crate::engine::Step;
 use crate::matching::{Request, is_grpc};
 
@@ -57,7 +57,12 @@ impl HttpContext for LimiterHttp {
             .with_limiter(|limiter| limiter.take_fields(self.context_id))
             .flatten();
         for (name, value) in fields.unwrap_or_default() {
-            let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(&value));
+            let map = MapType::HttpResponseHeaders;
+            let _ = if is_list(name) {
+                hostcalls::add_map_value(map, name, &value)
+            } else {
+                hostcalls::set_map_value(map, name, Some(&value))
+            };
         }
         Action::Continue
     }

@@ -260,14 +260,23 @@ fn define_metrics(config: &Config) -> HashMap<Metric, u32> {
             .get(usize::from(rule))
             .map_or("", |rule| rule.name.as_str())
     };
-    let define = |metric: Metric| {
-        let kind = match metric.kind() {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
-            Kind::Histogram => MetricType::Histogram,
-        };
-        let id = hostcalls::define_metric(kind, &metric.name(rule_name)).ok()?;
-        Some((metric, id))
-    };
+    let define = |metric: Metric| Some((metric, define_metric(metric, rule_name)?));
     Metric::all(rules).into_iter().filter_map(define).collect()
+}
+
+fn define_metric<'a>(metric: Metric, rule_name: impl Fn(u16) -> &'a str) -> Option<u32> {
+    let kind = match metric.kind() {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
+    };
+    hostcalls::define_metric(kind, &metric.name(rule_name)).ok()
+}
+
+/// Counts a refused configuration. The host keeps the counter when this VM is gone, because the
+/// VMs of the configuration in force have defined it, too.
+pub(super) fn count_rejection() {
+    if let Some(id) = define_metric(Metric::ConfigRejected, |_| "") {
+        let _ = hostcalls::increment_metric(id, 1);
+    }
 }

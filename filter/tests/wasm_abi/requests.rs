@@ -119,3 +119,21 @@ fn a_response_without_a_known_count_carries_none_of_our_fields() {
     let upstream: Pairs = vec![(":status".to_owned(), b"200".to_vec())];
     assert_eq!(fixture.worker.response(stream, upstream.clone()), upstream);
 }
+
+#[test]
+fn limits_that_the_upstream_tells_of_stay_beside_ours_and_single_values_become_ours() {
+    let every = r#""headers": ["ratelimit", "x-ratelimit"], "rules""#;
+    let mut fixture = Fixture::new(&OPEN.replace(r#""rules""#, every));
+    let stream = fixture.ask("a");
+    fixture.worker.reply(replied(CHARGED));
+    let upstream: Pairs = ["ratelimit", "ratelimit-policy", "x-ratelimit-limit"]
+        .map(|name| (name.to_owned(), b"theirs".to_vec()))
+        .into();
+    let response = fixture.worker.response(stream, upstream);
+    let lines = |name: &str| response.iter().filter(|(known, _)| known == name).count();
+    for list in ["ratelimit", "ratelimit-policy"] {
+        assert_eq!((value(&response, list), lines(list)), (Some("theirs"), 2));
+    }
+    let limit = "x-ratelimit-limit";
+    assert_eq!((value(&response, limit), lines(limit)), (Some("10"), 1));
+}

@@ -38,8 +38,9 @@ fn an_unknown_root_id_is_refused_and_the_log_names_it_and_the_known_ones() {
 }
 
 #[test]
-fn a_bad_configuration_is_refused_with_every_problem_in_one_log_line() {
-    let mut worker = Worker::start(&Process::start());
+fn a_bad_configuration_is_counted_and_refused_with_every_problem_in_one_log_line() {
+    let process = Process::start();
+    let mut worker = Worker::start(&process);
     let bad = OPEN
         .replace("1m", "1 fortnight")
         .replace("per-key", "Per Key");
@@ -47,6 +48,8 @@ fn a_bad_configuration_is_refused_with_every_problem_in_one_log_line() {
     assert!(log.contains("rules[0].limit.per"), "{log}");
     assert!(log.contains("rules[0].name"), "{log}");
     assert_eq!(worker.vm().log.len(), 1, "{log}");
+    let rejected = "velocitygate_config_rejected_total";
+    assert_eq!(process.borrow().metric(rejected), 1);
 }
 
 #[test]

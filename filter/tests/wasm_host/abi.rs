@@ -9,7 +9,8 @@ use super::shared;
 use super::state::{HttpCall, LocalResponse, Vm, status};
 
 /// The host calls that the module makes.
-pub(crate) const CALLED: [&str; 22] = [
+pub(crate) const CALLED: [&str; 23] = [
+    "proxy_add_header_map_value",
     "proxy_close_stream",
     "proxy_continue_stream",
     "proxy_define_metric",
@@ -35,8 +36,7 @@ pub(crate) const CALLED: [&str; 22] = [
 ];
 
 /// Further calls that it may import, since its SDK refers to them, but never makes.
-pub(crate) const NEVER_CALLED: [&str; 13] = [
-    "proxy_add_header_map_value",
+pub(crate) const NEVER_CALLED: [&str; 12] = [
     "proxy_call_foreign_function",
     "proxy_done",
     "proxy_get_current_time_nanoseconds",
@@ -56,6 +56,7 @@ pub(super) type Answer = Result<u32, Error>;
 
 pub(super) fn link(linker: &mut Linker<Vm>, module: &Module) -> Result<(), LinkerError> {
     linker
+        .func_wrap("env", "proxy_add_header_map_value", add_map_value)?
         .func_wrap("env", "proxy_close_stream", close_stream)?
         .func_wrap("env", "proxy_continue_stream", continue_stream)?
         .func_wrap("env", "proxy_get_buffer_bytes", get_buffer)?
@@ -178,6 +179,22 @@ fn get_map_value(
         return Ok(status::NOT_FOUND);
     };
     give(&mut caller, &value, data, len)?;
+    Ok(status::OK)
+}
+
+fn add_map_value(
+    mut caller: Caller<'_, Vm>,
+    kind: u32,
+    name: u32,
+    size: u32,
+    data: u32,
+    len: u32,
+) -> Answer {
+    let entry = (text(&caller, name, size)?, read(&caller, data, len)?);
+    let Some(map) = caller.data_mut().map(kind) else {
+        return Ok(status::BAD_ARGUMENT);
+    };
+    map.push(entry);
     Ok(status::OK)
 }
 
