@@ -218,6 +218,14 @@ pub fn redis_proxy(tree: &mut Value) -> Result<&mut Value> {
     at(network_filter(bridge, REDIS_PROXY)?, "/typed_config")
 }
 
+/// The cluster that leads to the upstream.
+///
+/// # Errors
+/// When there is none.
+pub fn upstream_cluster(tree: &mut Value) -> Result<&mut Value> {
+    named(tree, CLUSTERS, "upstream")
+}
+
 fn http_filters(tree: &mut Value) -> Result<&mut Vec<Value>> {
     let front = named(tree, LISTENERS, "front")?;
     list(network_filter(front, HCM)?, HTTP_FILTERS)

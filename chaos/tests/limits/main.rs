@@ -1,6 +1,5 @@
 //! Limits on real Envoy and real Redis: how many pass, who is counted, what the refused are told.
 
-mod answers;
 #[path = "../common/mod.rs"]
 mod common;
 mod deny_cache;

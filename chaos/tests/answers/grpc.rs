@@ -1,0 +1,54 @@
+//! gRPC: refusals are told by a status that its clients understand.
+
+use serde_json::json;
+
+use crate::common::{rule, with};
+use crate::http2::Http2;
+use crate::origin::Origin;
+use crate::start;
+
+const GRPC: &str = "application/grpc+proto";
+
+#[tokio::test]
+async fn a_grpc_request_over_a_limit_gets_status_8_in_the_head_alone() {
+    let origin = Origin::start().await;
+    let running = start(&origin, json!([rule("limit", 1)]), |_| ()).await;
+    let http2 = Http2::to(&running).await;
+    let passed = http2.ask("/limit/", GRPC).await;
+    assert!(!passed.seen.headers.contains_key("grpc-status"));
+    assert!(passed.seen.has_limits());
+    let refused = http2.ask("/limit/", GRPC).await;
+    assert!(
+        refused.head_only && refused.seen.status == 200,
+        "{refused:?}"
+    );
+    assert_eq!(refused.seen.header("grpc-status"), "8");
+    assert_eq!(refused.seen.header("content-type"), "application/grpc");
+    assert_eq!(refused.seen.header("x-envoy-ratelimited"), "true");
+    assert!(refused.seen.headers.contains_key("retry-after") && refused.seen.has_limits());
+    assert_eq!(origin.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_grpc_request_refused_because_redis_is_away_gets_status_14_in_the_head_alone() {
+    let origin = Origin::start().await;
+    let rules = json!([with(rule("closed", 1), json!({ "on_failure": "deny" }))]);
+    let running = start(&origin, rules, |_| ()).await;
+    running.redis().kill().await.unwrap();
+    let refused = Http2::to(&running).await.ask("/closed/", GRPC).await;
+    assert!(
+        refused.head_only && refused.seen.status == 200,
+        "{refused:?}"
+    );
+    assert_eq!(refused.seen.header("grpc-status"), "14");
+    assert_eq!(refused.seen.header("x-velocitygate"), "unavailable");
+    for field in [
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "x-envoy-ratelimited",
+    ] {
+        assert!(!refused.seen.headers.contains_key(field), "{field}");
+    }
+    assert_eq!(origin.hits(), 0);
+}

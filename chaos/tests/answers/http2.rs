@@ -1,0 +1,154 @@
+//! HTTP/2: a client of frames, and what it sees.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use reqwest::header::{HeaderMap, HeaderValue};
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use velocitygate_chaos::stack::KEY_HEADER;
+
+use crate::common::{Running, Seen, eventually, rule};
+use crate::origin::{Origin, TRAILER};
+use crate::start;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A connection. Dropping it ends it.
+pub(crate) struct Http2 {
+    streams: SendRequest<Bytes>,
+    base: String,
+    connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+/// A request under way.
+pub(crate) struct Exchange {
+    response: h2::client::ResponseFuture,
+    pub(crate) body: SendStream<Bytes>,
+}
+
+/// An answer on HTTP/2.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) seen: Seen,
+    pub(crate) trailers: HeaderMap,
+    /// The head was all of it.
+    pub(crate) head_only: bool,
+}
+
+impl Http2 {
+    pub(crate) async fn to(running: &Running) -> Self {
+        let envoy = &running.envoys()[0];
+        let stream = TcpStream::connect(envoy.ports().front).await.unwrap();
+        let (streams, connection) = h2::client::handshake(stream).await.unwrap();
+        Self {
+            streams,
+            base: envoy.front_url(),
+            connection: tokio::spawn(connection),
+        }
+    }
+
+    /// Begins a request whose body is still to be sent, unless `is_all`.
+    pub(crate) async fn begin(&self, path: &str, content_type: &str, is_all: bool) -> Exchange {
+        let request = axum::http::Request::post(format!("{}{path}", self.base))
+            .header("content-type", content_type)
+            .header("te", "trailers")
+            .header(KEY_HEADER, "a")
+            .body(())
+            .unwrap();
+        let mut streams = self.streams.clone().ready().await.unwrap();
+        let (response, body) = streams.send_request(request, is_all).unwrap();
+        Exchange { response, body }
+    }
+
+    /// A whole request without a body.
+    pub(crate) async fn ask(&self, path: &str, content_type: &str) -> Answered {
+        self.begin(path, content_type, true).await.answer().await
+    }
+}
+
+impl Drop for Http2 {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Exchange {
+    pub(crate) async fn answer(self) -> Answered {
+        let answer = timeout(DEADLINE, self.response).await.expect("in time");
+        let (head, body) = answer.unwrap().into_parts();
+        let head_only = body.is_end_stream();
+        let (body, trailers) = timeout(DEADLINE, drain(body)).await.expect("in time");
+        Answered {
+            seen: Seen {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: String::from_utf8(body).unwrap(),
+            },
+            trailers,
+            head_only,
+        }
+    }
+}
+
+/// The rest of an answer. A reset without an error ends it, too: that is how a server stops a
+/// body that it needs no more.
+async fn drain(mut body: RecvStream) -> (Vec<u8>, HeaderMap) {
+    let mut all = Vec::new();
+    while let Some(Ok(data)) = body.data().await {
+        all.extend_from_slice(&data);
+        body.flow_control().release_capacity(data.len()).unwrap();
+    }
+    let trailers = body.trailers().await.ok().flatten();
+    (all, trailers.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn the_streams_of_one_connection_wait_together_and_are_counted_one_by_one() {
+    const STREAMS: usize = 6;
+    let origin = Origin::start().await;
+    let running = start(&origin, json!([rule("one", 4)]), |_| ()).await;
+    running.redis().freeze().await.unwrap();
+    let http2 = Http2::to(&running).await;
+    let mut exchanges = Vec::new();
+    for _ in 0..STREAMS {
+        exchanges.push(http2.begin("/one/", "text/plain", true).await);
+    }
+    eventually("all of them wait", async || {
+        running.sample().await.waiting == STREAMS as u64
+    })
+    .await;
+    running.redis().thaw().await.unwrap();
+    let mut statuses = Vec::new();
+    for exchange in exchanges {
+        let answered = exchange.answer().await;
+        assert!(answered.seen.has_limits(), "{answered:?}");
+        statuses.push(answered.seen.status);
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 429, 429]);
+    assert_eq!(origin.hits(), 4);
+}
+
+#[tokio::test]
+async fn trailers_survive_the_wait_in_both_directions() {
+    let origin = Origin::start().await;
+    let running = start(&origin, json!([rule("one", 4)]), |_| ()).await;
+    running.redis().freeze().await.unwrap();
+    let http2 = Http2::to(&running).await;
+    let mut exchange = http2.begin("/one/", "text/plain", false).await;
+    exchange.body.send_data(Bytes::from("body"), false).unwrap();
+    let mut trailers = HeaderMap::new();
+    trailers.insert(TRAILER, HeaderValue::from_static("abc"));
+    exchange.body.send_trailers(trailers.clone()).unwrap();
+    eventually("it waits", async || running.sample().await.waiting == 1).await;
+    running.redis().thaw().await.unwrap();
+    let answered = exchange.answer().await;
+    assert_eq!(answered.seen.body, "body");
+    assert_eq!(answered.seen.header(TRAILER), "abc");
+    assert_eq!(answered.trailers, trailers);
+    assert!(answered.seen.has_limits());
+}
