@@ -1,9 +1,10 @@
-//! Limits on real Envoy and real Redis: how many pass, who is counted, what the refused are told.
+//! Limits on real Envoy and real Redis: how many pass, who is counted, also over an outage.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod deny_cache;
 mod excess;
+mod fallback;
 mod rules;
 
 use common::{Running, Seen};
