@@ -99,6 +99,22 @@ fn the_shipped_configuration_is_valid_on_both_ends_of_envoy() {
 }
 
 #[test]
+fn the_examples_that_need_nothing_else_are_valid_as_they_are_on_both_ends_of_envoy() {
+    let tools = Tools::find().unwrap();
+    for envoy in [tools.envoy().unwrap(), tools.envoy_oldest().unwrap()] {
+        for example in ["envoy/reload.yaml", "envoy/per-route.yaml"] {
+            let output = Command::new(&envoy)
+                .args(["--mode", "validate", "--config-path", example])
+                .current_dir(repository())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{example}: {said}");
+        }
+    }
+}
+
+#[test]
 fn every_valid_plugin_configuration_is_accepted() {
     for path in valid_files() {
         let text = std::fs::read_to_string(&path).unwrap();

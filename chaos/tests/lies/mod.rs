@@ -5,7 +5,6 @@ mod calls;
 mod clients;
 mod liar;
 mod lie;
-mod reload;
 mod store;
 mod trap;
 

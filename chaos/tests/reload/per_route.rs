@@ -1,0 +1,107 @@
+//! Limits by route: an instance of the filter for each set of rules, turned on by routes; or rules
+//! that look at the name of the route.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use velocitygate_chaos::stack::EnvoyVersion;
+use velocitygate_chaos::stack::envoy_config::connection_manager;
+use velocitygate_chaos::tools::repository;
+
+use crate::common::{PATIENT, Running, Seen, rule, with};
+
+/// Statuses, and the rules that the answer tells of.
+async fn ask(running: &Running, path: &str, key: &str) -> (u16, Vec<String>) {
+    let seen = Seen::of(running.get(path, key)).await;
+    let lines = seen.headers.get_all("ratelimit").iter();
+    let rules = lines.map(|line| line.to_str().unwrap().split('"').nth(1).unwrap().to_owned());
+    (seen.status, rules.collect())
+}
+
+async fn routes_have_the_rules_that_they_turn_on(version: EnvoyVersion) {
+    let running = Running::start(PATIENT, json!(null), |spec| {
+        spec.config = repository().join("envoy/per-route.yaml");
+        spec.envoy = version;
+        // The rules are the file's own.
+        spec.plugin = json!({ "redis": { "timeout": "5s" }, "breaker": "off" });
+    })
+    .await;
+    let told =
+        |status: u16, rules: &[&str]| (status, rules.iter().map(|it| (*it).to_owned()).collect());
+    for _ in 0..5 {
+        assert_eq!(ask(&running, "/login", "any").await, told(200, &["login"]));
+    }
+    assert_eq!(
+        ask(&running, "/login", "other").await,
+        told(429, &["login"])
+    );
+    for _ in 0..12 {
+        assert_eq!(ask(&running, "/health", "a").await, told(200, &[]));
+    }
+    // Two instances: the answer tells of both, whichever refuses.
+    for _ in 0..2 {
+        let (status, mut rules) = ask(&running, "/upload", "a").await;
+        rules.sort();
+        assert_eq!((status, rules), told(200, &["api", "upload"]));
+    }
+    let (status, mut rules) = ask(&running, "/upload", "a").await;
+    rules.sort();
+    assert_eq!((status, rules), told(429, &["api", "upload"]));
+    // The refused one was charged by the first instance, which could not know: 3 of 10 are gone.
+    for _ in 0..7 {
+        assert_eq!(ask(&running, "/data", "a").await, told(200, &["api"]));
+    }
+    assert_eq!(ask(&running, "/data", "a").await, told(429, &["api"]));
+    assert_eq!(ask(&running, "/data", "b").await, told(200, &["api"]));
+    let sample = running.sample().await;
+    assert_eq!(sample.vm_reloads, 0);
+    assert_eq!(sample.requests["upload"]["denied"], 1);
+}
+
+#[tokio::test]
+async fn routes_have_the_rules_that_they_turn_on_in_the_newest_envoy() {
+    routes_have_the_rules_that_they_turn_on(EnvoyVersion::Newest).await;
+}
+
+#[tokio::test]
+async fn routes_have_the_rules_that_they_turn_on_in_the_oldest_envoy() {
+    routes_have_the_rules_that_they_turn_on(EnvoyVersion::Oldest).await;
+}
+
+/// Two routes of these names, and one without.
+fn name_routes(tree: &mut Value) {
+    let hosts = &mut connection_manager(tree).unwrap()["route_config"]["virtual_hosts"];
+    let every = hosts[0]["routes"][0].clone();
+    let route = |name: &str| {
+        let named = json!({ "name": name, "match": { "prefix": format!("/{name}") } });
+        with(every.clone(), named)
+    };
+    hosts[0]["routes"] = json!([route("login"), route("api"), every]);
+}
+
+#[tokio::test]
+async fn a_rule_can_look_at_the_name_of_the_route() {
+    let on_route = |name: &str, requests: u64| {
+        let property = json!([{ "path": ["xds", "route_name"], "exact": name }]);
+        with(
+            rule(name, requests),
+            json!({ "match": { "property": property } }),
+        )
+    };
+    let rules = json!([on_route("login", 1), on_route("api", 2)]);
+    let running = Running::start(PATIENT, rules, |spec| {
+        let before = spec.tweak.take().unwrap();
+        spec.tweak = Some(Arc::new(move |tree| {
+            before(tree);
+            name_routes(tree);
+        }));
+    })
+    .await;
+    let mut statuses = Vec::new();
+    for path in [
+        "/login", "/login", "/api", "/api", "/api", "/other", "/other", "/other",
+    ] {
+        statuses.push(ask(&running, path, "a").await.0);
+    }
+    assert_eq!(statuses, [200, 429, 200, 200, 429, 200, 200, 200]);
+}
