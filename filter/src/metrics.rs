@@ -68,6 +68,8 @@ pub enum Metric {
     DenyCacheHits,
     /// Configurations refused, once by each VM that was asked to take them.
     ConfigRejected,
+    /// Requests that passed on tokens taken from Redis before they came.
+    LeaseHits,
     /// Outcomes of calls that the shared breaker record had no room to take: too many workers
     /// wrote at once.
     BreakerConflicts,
@@ -93,6 +95,7 @@ impl Metric {
             Self::WaitingFull,
             Self::Evictions,
             Self::DenyCacheHits,
+            Self::LeaseHits,
             Self::RefundsDropped,
             Self::ConfigRejected,
             Self::BreakerConflicts,
@@ -148,6 +151,7 @@ impl Metric {
             Self::WaitingFull => "velocitygate_waiting_full_total".into(),
             Self::Evictions => "velocitygate_evictions_total".into(),
             Self::RefundsDropped => "velocitygate_refunds_dropped_total".into(),
+            Self::LeaseHits => "velocitygate_lease_hits_total".into(),
             Self::DenyCacheHits => "velocitygate_deny_cache_hits_total".into(),
             Self::ConfigRejected => "velocitygate_config_rejected_total".into(),
             Self::BreakerConflicts => "velocitygate_breaker_conflicts_total".into(),

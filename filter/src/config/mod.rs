@@ -8,6 +8,7 @@ mod breaker;
 mod document;
 mod headers;
 mod key;
+mod lease;
 mod limit;
 mod matcher;
 mod problems;
@@ -21,6 +22,7 @@ pub use breaker::Breaker;
 pub use document::{DEPTH_MAX, DOCUMENT_BYTES_MAX};
 pub use headers::Headers;
 pub use key::{KEY_PARTS_MAX, VALUE_MAX};
+pub use lease::{LEASE_TOKENS_MAX, LEASE_TTL_MAX, LEASE_TTL_MIN, Lease};
 pub use limit::{BUCKET_FILL_MAX, LOG_REQUESTS_MAX, PER_MAX, PER_MIN, TOKENS_MAX};
 pub use matcher::{
     HOST_BYTES_MAX, HOSTS_MAX, METHOD_BYTES_MAX, METHODS_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX,

@@ -3,7 +3,7 @@
 use super::document::Node;
 use super::scalar::Ratio;
 use super::value::{Fields, Value};
-use super::{TOKENS_MAX, key, limit, matcher};
+use super::{Lease, TOKENS_MAX, key, lease, limit, matcher};
 use crate::limit::{Limit, TokenBucket};
 use crate::matching::{KeyRecipe, Keyed, Matcher, Request};
 
@@ -31,6 +31,8 @@ pub struct Rule {
     pub cost: u64,
     /// What happens when Redis does not answer.
     pub on_failure: OnFailure,
+    /// What a worker may take ahead of its requests; without it every decision is Redis's.
+    pub lease: Option<Lease>,
     /// Decide, count and export, but never refuse.
     pub shadow: bool,
 }
@@ -91,7 +93,10 @@ impl Rule {
             let cost = fields.or("cost", Self::COST, |value| cost(value, limit.as_ref()));
             let on_failure = on_failure(fields, limit.as_ref(), cost);
             let shadow = fields.or("shadow", false, Value::flag);
-            fields.not_yet(&["overrides", "lease", "response"]);
+            let lease = fields.or("lease", Some(None), |value| {
+                lease::read(value, limit, cost).map(Some)
+            });
+            fields.not_yet(&["overrides", "response"]);
             Some(Self {
                 name: name?.to_owned(),
                 matcher: matcher?,
@@ -100,6 +105,7 @@ impl Rule {
                 limit: limit?,
                 cost: cost?,
                 on_failure: on_failure?,
+                lease: lease?,
                 shadow: shadow?,
             })
         })

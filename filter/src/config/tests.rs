@@ -68,6 +68,7 @@ fn the_defaults_are_those_of_the_contract() {
         }),
         cost: 1,
         on_failure: OnFailure::Allow,
+        lease: None,
         shadow: false,
     };
     assert_eq!(config.rules, [rule]);

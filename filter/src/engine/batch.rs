@@ -43,13 +43,10 @@ impl Batch {
         self.groups.len() >= COMMANDS_MAX || self.key_bytes >= KEY_BYTES_MAX
     }
 
-    /// Adds commands for which no request waits; `timeout` is the time that they have.
-    pub(super) fn add_refunds(&mut self, refunds: impl Iterator<Item = Group>, timeout: Micros) {
-        let before = self.groups.len();
-        self.groups.extend(refunds);
-        if self.groups.len() > before {
-            self.timeout = self.timeout.max(timeout);
-        }
+    /// Adds a command for which no request waits; `timeout` is the time that it has.
+    pub(super) fn add_errand(&mut self, group: Group, timeout: Micros) {
+        self.groups.push(group);
+        self.timeout = self.timeout.max(timeout);
     }
 
     /// Adds the open parts of a request that has `left` until its deadline.

@@ -5,7 +5,7 @@ use super::effect::{CallEnd, CallId, Effect, OutgoingCall};
 use super::group::{Done, Group};
 use super::reading::{self, GroupAnswer, Reading};
 use super::waiter::{PartRef, PartResult, Waiter};
-use super::{Engine, Script};
+use super::{Engine, Script, ahead};
 use crate::breaker::{
     self, Cause, Contended, Outcome, Permit, ProbePermit, SharedCell, State, Transition,
 };
@@ -42,6 +42,7 @@ impl<C: SharedCell> Engine<C> {
                 }
                 self.refunds.drop_all();
                 self.note_dropped_refunds();
+                self.leases.forget_low();
                 return;
             };
             let batch = self.gather(now);
@@ -53,7 +54,7 @@ impl<C: SharedCell> Engine<C> {
     }
 
     fn has_work(&self) -> bool {
-        !self.pending.is_empty() || !self.refunds.is_empty()
+        !self.pending.is_empty() || !self.refunds.is_empty() || self.leases.runs_low()
     }
 
     /// Takes from `pending` what one call can carry, and leaves what has to wait: for the next call,
@@ -61,15 +62,15 @@ impl<C: SharedCell> Engine<C> {
     fn gather(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new();
         let timeout = self.config.redis.timeout;
-        // The charge took one timeout at most, and so does the refund.
-        let refunds = self.refunds.take(timeout.saturating_mul(2));
-        batch.add_refunds(refunds, timeout);
+        for refund in self.refunds.take() {
+            batch.add_errand(refund, timeout);
+        }
         for stream in std::mem::take(&mut self.pending) {
             let Some(waiter) = self.waiters.get_mut(&stream) else {
                 continue;
             };
-            let known = self.denials.answer(waiter, now);
-            self.effects.count(Metric::DenyCacheHits, known);
+            let known = (&mut self.leases, &self.denials);
+            ahead::answer_known(known, &mut self.effects, waiter, now);
             let under_way = |call| self.calls.contains_key(&call);
             let is_asked = self.denials.is_asked(waiter, under_way);
             let left = waiter.deadline(timeout).since(now);
@@ -84,6 +85,7 @@ impl<C: SharedCell> Engine<C> {
                 batch.add(stream, waiter, left);
             }
         }
+        self.take_ahead(&mut batch, now);
         batch
     }
 
@@ -150,7 +152,7 @@ impl<C: SharedCell> Engine<C> {
                 self.effects.record(Metric::RedisCallUs, lesson.elapsed.0);
                 let settled = self.breaker.settle(permit, lesson, now);
                 self.note_settled(settled);
-                self.note_denials(&call.groups, &reading.answers, (call.sent, now));
+                self.note_charges(&call.groups, &reading.answers, (call.sent, now));
                 self.answer_groups(&call.groups, &reading.answers, now);
                 self.dispatch(now);
             }
@@ -196,24 +198,6 @@ impl<C: SharedCell> Engine<C> {
             Script::Assumed { loaded } if unscripted && call.sent >= loaded => Script::Missing,
             unchanged => unchanged,
         };
-    }
-
-    /// Keeps in mind which keys have no room left, the one among them that was just admitted too.
-    fn note_denials(
-        &mut self,
-        groups: &[Group],
-        answers: &[GroupAnswer],
-        (sent, now): (Instant, Instant),
-    ) {
-        for (group, answer) in groups.iter().zip(answers) {
-            if let GroupAnswer::Done(Done::Charged(charge)) = answer {
-                for (bucket, standing) in group.buckets.iter().zip(&charge.rules) {
-                    self.denials.note(bucket, *standing, sent, now);
-                }
-            }
-        }
-        self.effects
-            .count(Metric::Evictions, self.denials.take_evictions());
     }
 
     fn answer_groups(&mut self, groups: &[Group], answers: &[GroupAnswer], now: Instant) {

@@ -84,6 +84,13 @@ impl Denials {
         true
     }
 
+    /// Whether nothing is known against buckets.
+    pub(super) fn have_room(&self, buckets: &[Bucket], now: Instant) -> bool {
+        buckets
+            .iter()
+            .all(|bucket| self.standing(bucket, now).is_none())
+    }
+
     /// Where a bucket stands that has no room for its cost; `None` when Redis must be asked.
     fn standing(&self, bucket: &Bucket, now: Instant) -> Option<Standing> {
         let denial = self.entries.get(&bucket.fingerprint)?;
@@ -179,6 +186,7 @@ mod tests {
                     burst: 10,
                 }),
                 cost,
+                lease: None,
             }
         }
     }

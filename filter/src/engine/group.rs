@@ -17,12 +17,8 @@ pub(super) struct Group {
 pub(super) enum Ask {
     /// May the members pass, in the order in which they came, and so many more after them?
     Charge { members: Vec<PartRef>, spare: u64 },
-    /// Take back what so many requests were charged at that time, unless it is too long ago.
-    Refund {
-        count: u64,
-        charged: RedisTime,
-        max_age: Micros,
-    },
+    /// Take back what so many requests were charged at that time.
+    Refund { count: u64, charged: RedisTime },
 }
 
 /// What the script said.
@@ -55,16 +51,14 @@ impl Group {
     }
 
     fn refund(&self) -> Option<Refund<'_>> {
-        let Ask::Refund {
-            charged, max_age, ..
-        } = self.ask
-        else {
+        let Ask::Refund { charged, .. } = self.ask else {
             return None;
         };
+        let lease = self.buckets.first().and_then(|bucket| bucket.lease);
         Some(Refund {
             demand: self.demand(),
             taken_at: charged,
-            max_age,
+            held: lease.map_or(Micros::ZERO, |lease| lease.ttl),
         })
     }
 

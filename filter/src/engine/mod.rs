@@ -10,12 +10,14 @@
 //! member of a call's group. A call is in `calls` until it ends or its deadline passes; what is
 //! reported of it later finds nothing.
 
+mod ahead;
 mod batch;
 mod calls;
 mod denials;
 mod effect;
 mod effects;
 mod group;
+mod leases;
 mod probe;
 mod reading;
 mod refunds;
@@ -41,6 +43,7 @@ use crate::units::{Instant, Micros};
 use calls::Call;
 use denials::Denials;
 use effects::Effects;
+use leases::Leases;
 use refunds::Refunds;
 use ruling::Ruling;
 use waiter::{Bucket, Part, Waiter};
@@ -67,6 +70,7 @@ pub struct Engine<C> {
     woken: bool,
     calls: HashMap<CallId, Call>,
     next_call: u64,
+    leases: Leases,
     refunds: Refunds,
     script: Script,
     /// Whether Redis was found to be a cluster, which cannot charge several keys in one command.
@@ -101,6 +105,7 @@ impl<C: SharedCell> Engine<C> {
             woken: false,
             calls: HashMap::new(),
             next_call: 0,
+            leases: Leases::new(leases::CAPACITY),
             refunds: Refunds::default(),
             script: Script::Assumed { loaded: Instant(0) },
             scattered: false,
@@ -120,7 +125,8 @@ impl<C: SharedCell> Engine<C> {
 
     /// How long until the next [`Engine::tick`] is due.
     pub fn tick_period(&self) -> Micros {
-        if self.waiters.is_empty() && self.breaker.state() == State::Closed {
+        let idle = self.waiters.is_empty() && self.leases.is_empty();
+        if idle && self.breaker.state() == State::Closed {
             TICK_IDLE.min(self.config.redis.timeout)
         } else {
             TICK_BUSY
@@ -141,8 +147,11 @@ impl<C: SharedCell> Engine<C> {
             arrived: now,
             asked: 0,
         };
-        let known = self.denials.answer(&mut waiter, now);
-        self.effects.count(Metric::DenyCacheHits, known);
+        let known = (&mut self.leases, &self.denials);
+        ahead::answer_known(known, &mut self.effects, &mut waiter, now);
+        if self.leases.runs_low() {
+            self.wake();
+        }
         if !waiter.is_answered() && !self.may_wait() {
             waiter.give_up();
         }
@@ -152,11 +161,15 @@ impl<C: SharedCell> Engine<C> {
         }
         self.waiters.insert(stream, waiter);
         self.pending.push(stream);
+        self.wake();
+        Step::Wait
+    }
+
+    fn wake(&mut self) {
         if !self.woken {
             self.woken = true;
             self.effects.push(Effect::Wake);
         }
-        Step::Wait
     }
 
     /// Whether one request more may wait for Redis.
@@ -183,6 +196,7 @@ impl<C: SharedCell> Engine<C> {
     pub fn tick(&mut self, now: Instant) {
         self.end_overdue_calls(now);
         self.end_overdue_requests(now);
+        self.end_leases(now);
         self.tick_breaker(now);
         // Should the host ever lose a wake, the requests after it must not be paced by the tick.
         self.woken = false;
@@ -244,12 +258,16 @@ impl<C: SharedCell> Engine<C> {
             rule.limit.tag(),
         )
         .into_bytes();
+        // A shadow rule must see every request, so it takes nothing ahead.
+        let lease = rule.lease.filter(|_| !rule.shadow);
+        let leased = lease.and_then(|lease| rule.limit.leased(lease.ttl));
         Bucket {
             rule: number,
             fingerprint: self.fingerprints.of(&key),
             key,
-            limit: rule.limit,
+            limit: leased.unwrap_or(rule.limit),
             cost: rule.cost,
+            lease,
         }
     }
 

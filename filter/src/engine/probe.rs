@@ -52,6 +52,7 @@ impl<C: SharedCell> Engine<C> {
             key,
             limit: PROBE_LIMIT,
             cost: 1,
+            lease: None,
         };
         let ask = Ask::Charge {
             members: Vec::new(),

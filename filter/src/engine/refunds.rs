@@ -8,7 +8,7 @@
 use super::batch::COMMANDS_MAX;
 use super::group::{Ask, Group};
 use super::waiter::{Bucket, Part, PartResult};
-use crate::units::{Micros, RedisTime};
+use crate::units::RedisTime;
 
 /// What is to be given back with the next call.
 #[derive(Debug, Default)]
@@ -33,23 +33,28 @@ impl Refunds {
         for part in parts.iter().filter(|part| !part.shadow) {
             if let Some(PartResult::Admitted { charged, .. }) = part.result {
                 let paid = part.buckets.iter().filter(|bucket| bucket.cost > 0);
-                paid.for_each(|bucket| self.add(bucket, charged));
+                paid.for_each(|bucket| self.add(bucket.clone(), 1, charged));
             }
         }
     }
 
-    fn add(&mut self, bucket: &Bucket, charged: RedisTime) {
+    /// Tokens that were charged at that time will not be used.
+    pub(super) fn give_back(&mut self, bucket: Bucket, tokens: u64, charged: RedisTime) {
+        self.add(Bucket { cost: 1, ..bucket }, tokens, charged);
+    }
+
+    fn add(&mut self, bucket: Bucket, count: u64, charged: RedisTime) {
         let full = self.queue.len() >= Self::MAX;
         let known = self.queue.iter_mut().find(|known| {
             let of = &known.bucket;
             (of.fingerprint, of.cost, known.charged) == (bucket.fingerprint, bucket.cost, charged)
         });
         match known {
-            Some(refund) => refund.count = refund.count.saturating_add(1),
-            None if full => self.dropped = self.dropped.saturating_add(1),
+            Some(refund) => refund.count = refund.count.saturating_add(count),
+            None if full => self.dropped = self.dropped.saturating_add(count),
             None => self.queue.push(Refund {
-                bucket: bucket.clone(),
-                count: 1,
+                bucket,
+                count,
                 charged,
             }),
         }
@@ -59,17 +64,16 @@ impl Refunds {
         self.queue.is_empty()
     }
 
-    /// The commands that give back what is due. Redis ignores one that reaches it later after the
-    /// charge than `max_age`.
-    pub(super) fn take(&mut self, max_age: Micros) -> impl Iterator<Item = Group> {
-        self.queue.drain(..).map(move |refund| Group {
-            buckets: vec![refund.bucket],
+    /// The commands that give back what is due.
+    pub(super) fn take(&mut self) -> Vec<Group> {
+        let groups = self.queue.drain(..).map(|refund| Group {
             ask: Ask::Refund {
                 count: refund.count,
                 charged: refund.charged,
-                max_age,
             },
-        })
+            buckets: vec![refund.bucket],
+        });
+        groups.collect()
     }
 
     /// Redis is away: what is due stays spent.
@@ -89,6 +93,7 @@ mod tests {
     use super::*;
     use crate::fingerprint::Fingerprints;
     use crate::limit::{Limit, TokenBucket};
+    use crate::units::Micros;
 
     fn admitted(fingerprints: &Fingerprints, key: &str, charged: u64) -> Part {
         let bucket = Bucket {
@@ -101,6 +106,7 @@ mod tests {
                 burst: 10,
             }),
             cost: 1,
+            lease: None,
         };
         let mut part = Part::asking(vec![bucket], false);
         part.result = Some(PartResult::Admitted {
@@ -120,7 +126,7 @@ mod tests {
         // One that is due already finds its place.
         refunds.note(&[admitted(&fingerprints, "0", 7)]);
         assert_eq!(refunds.take_dropped(), 1);
-        let groups: Vec<Group> = refunds.take(Micros(1)).collect();
+        let groups: Vec<Group> = refunds.take();
         assert_eq!(groups.len(), Refunds::MAX);
         assert!(matches!(groups[0].ask, Ask::Refund { count: 2, .. }));
         assert!(refunds.is_empty());
@@ -133,6 +139,6 @@ mod tests {
         for charged in [7, 8] {
             refunds.note(&[admitted(&fingerprints, "a", charged)]);
         }
-        assert_eq!(refunds.take(Micros(1)).count(), 2);
+        assert_eq!(refunds.take().len(), 2);
     }
 }

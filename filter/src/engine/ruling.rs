@@ -52,7 +52,7 @@ fn rule_of(config: &Config, rule: u16) -> Option<&Rule> {
 
 const fn shadow_decision(part: &Part) -> Decision {
     match part.result {
-        Some(PartResult::Admitted { .. }) => Decision::Allowed,
+        Some(PartResult::Admitted { .. } | PartResult::Leased { .. }) => Decision::Allowed,
         Some(PartResult::Refused { .. } | PartResult::KeyMissing) => Decision::ShadowDenied,
         Some(PartResult::Unknown) | None => Decision::DegradedAllow,
     }
@@ -87,7 +87,7 @@ fn rule_on_enforced(
     let (mut admitted, mut refused, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for part in parts {
         match &part.result {
-            Some(PartResult::Admitted { standings, .. }) => {
+            Some(PartResult::Admitted { standings, .. } | PartResult::Leased { standings }) => {
                 admitted.extend(known_standings(config, part, standings));
             }
             Some(PartResult::Refused { standings }) => {

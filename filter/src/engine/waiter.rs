@@ -1,6 +1,7 @@
 //! A request that waits, and what it asks of Redis.
 
 use super::effect::StreamId;
+use crate::config::Lease;
 use crate::fingerprint::Fingerprint;
 use crate::limit::{Limit, Standing};
 use crate::units::{Instant, Micros, RedisTime};
@@ -17,6 +18,8 @@ pub(super) struct Bucket {
     pub(super) limit: Limit,
     /// Tokens that the request costs.
     pub(super) cost: u64,
+    /// What may be taken ahead.
+    pub(super) lease: Option<Lease>,
 }
 
 /// Rules that are charged together in one command: all the enforced ones, or one of them where the
@@ -38,6 +41,8 @@ pub(super) enum PartResult {
         standings: Vec<Standing>,
         charged: RedisTime,
     },
+    /// This worker held a lease of every bucket, and this is where each stands after it.
+    Leased { standings: Vec<Standing> },
     /// There was no room in some bucket; this is where each stands.
     Refused { standings: Vec<Standing> },
     /// A shadow rule would have refused the request for a key that it lacks.

@@ -86,6 +86,41 @@ impl Limit {
         }
     }
 
+    /// What Redis counts for a rule whose workers may spend tokens up to `ttl` after they took them,
+    /// so that no interval sees more than this limit admits; `None` when that leaves no token.
+    ///
+    /// What is spent in an interval of length `t` was taken in one of `t + ttl`. A bucket may admit
+    /// `burst + requests x t / per` in `t`, so it is told of a burst that is smaller by
+    /// `requests x ttl / per`. A log or sliding window counts over `per + ttl`: fewer requests over
+    /// `per` would not do, for two bursts `per` apart, the first spent late, meet in one window. In
+    /// a fixed window a lease ends with its window ([`Limit::lease_span`]).
+    pub fn leased(&self, ttl: Micros) -> Option<Self> {
+        let longer = |window: &Window| Window {
+            per: window.per + ttl,
+            ..*window
+        };
+        match self {
+            Self::TokenBucket(bucket) => {
+                let refill = u128::from(bucket.requests).saturating_mul(ttl.0.into());
+                let refill = refill.div_ceil(u128::from(bucket.per.0).max(1));
+                let refill = u64::try_from(refill).unwrap_or(u64::MAX);
+                let burst = bucket.burst.saturating_sub(refill);
+                (burst > 0).then_some(Self::TokenBucket(TokenBucket { burst, ..*bucket }))
+            }
+            Self::SlidingWindow(window) => Some(Self::SlidingWindow(longer(window))),
+            Self::SlidingLog(window) => Some(Self::SlidingLog(longer(window))),
+            Self::FixedWindow(window) => Some(Self::FixedWindow(*window)),
+        }
+    }
+
+    /// How long tokens may be held that were taken when the rule stood like this.
+    pub fn lease_span(&self, ttl: Micros, standing: Standing) -> Micros {
+        match self {
+            Self::FixedWindow(_) => ttl.min(standing.reset),
+            _ => ttl,
+        }
+    }
+
     /// Where the rule stood before the last `tokens` of what it has just been charged.
     pub fn before(&self, standing: Standing, tokens: u64) -> Standing {
         if tokens == 0 {

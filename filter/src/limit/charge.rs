@@ -3,7 +3,7 @@
 use super::algorithm::{Limit, State};
 use super::reply::{Charge, Standing};
 use super::script::Refund;
-use crate::units::RedisTime;
+use crate::units::{Micros, RedisTime};
 
 /// What one rule has counted, read at one instant.
 pub(super) trait Level {
@@ -14,8 +14,8 @@ pub(super) trait Level {
     fn charge(&mut self, tokens: u64);
 
     /// Takes back tokens that were charged at `taken_at`, as far as they still count, and returns
-    /// how many.
-    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64;
+    /// how many. The limit allows for tokens that are `held` unused for so long.
+    fn refund(&mut self, tokens: u64, taken_at: u64, held: Micros) -> u64;
 
     /// Where a rule stands whose requests cost `cost` tokens.
     fn standing(&self, cost: u64) -> Standing;
@@ -54,15 +54,14 @@ pub fn charge_all(rules: &mut [(Limit, &mut State, u64)], count: u64, now: Redis
 /// Takes back what was charged for requests that were not made after all; returns how many tokens
 /// each rule gave back. `states` are those of the rules of `refund`.
 pub fn refund_all(refund: &Refund<'_>, states: &mut [&mut State], now: RedisTime) -> Vec<u64> {
-    let age = now.0.checked_sub(refund.taken_at.0);
-    let in_time = age.is_some_and(|age| age <= refund.max_age.0);
+    let in_time = refund.taken_at <= now;
     let rules = refund.demand.buckets.iter().zip(states);
     rules
         .map(|((_, limit, cost), state)| {
             let mut level = limit.level(state, now.0);
             let tokens = refund.demand.count.saturating_mul(*cost);
             let given = if in_time {
-                level.refund(tokens, refund.taken_at.0)
+                level.refund(tokens, refund.taken_at.0, refund.held)
             } else {
                 0
             };

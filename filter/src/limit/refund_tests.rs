@@ -3,13 +3,13 @@
 use proptest::prelude::*;
 
 use super::tests::{ALL, WINDOWS, admitted, charge};
-use super::{Demand, Limit, Refund, State, refund_all};
+use super::{Demand, Limit, Refund, State, TokenBucket, refund_all};
 use crate::units::{Micros, RedisTime};
 
 const START: u64 = 1_700_000_000_000_000;
 const SECOND: Micros = Micros::from_secs(1);
 
-fn refund(limit: Limit, state: &mut State, count: u64, times: [u64; 2], max_age: Micros) -> u64 {
+fn refund(limit: Limit, state: &mut State, count: u64, times: [u64; 2], held: Micros) -> u64 {
     let [taken_at, now] = times;
     let refund = Refund {
         demand: Demand {
@@ -17,7 +17,7 @@ fn refund(limit: Limit, state: &mut State, count: u64, times: [u64; 2], max_age:
             buckets: vec![(b"key", limit, 1)],
         },
         taken_at: RedisTime(taken_at),
-        max_age,
+        held,
     };
     refund_all(&refund, &mut [state], RedisTime(now))[0]
 }
@@ -38,19 +38,24 @@ fn what_is_given_back_can_be_had_again() {
 }
 
 #[test]
-fn a_refund_that_is_too_old_or_of_the_future_gives_nothing() {
+fn a_charge_that_lies_ahead_gives_nothing_back() {
     for algorithm in ALL {
         let (limit, mut state) = (algorithm(10, 60_000), State::default());
         admitted(limit, &mut state, 6, START);
-        let edge = START + SECOND.0;
-        assert_eq!(refund(limit, &mut state, 6, [START, edge + 1], SECOND), 0);
-        let mut set_back = state.clone();
-        assert_eq!(
-            refund(limit, &mut set_back, 6, [START, START - 1], SECOND),
-            0
-        );
-        assert_eq!(refund(limit, &mut state, 6, [START, edge], SECOND), 6);
-        assert_eq!(refund(limit, &mut state, 6, [START, edge], SECOND), 0);
+        let times = [START, START - 1];
+        assert_eq!(refund(limit, &mut state, 6, times, SECOND), 0);
+    }
+}
+
+#[test]
+fn a_bucket_keeps_what_it_gained_after_the_tokens_could_be_held() {
+    for (held, expected) in [(0, 4), (6_000, 5), (11_999, 6), (12_000, 6)] {
+        let (limit, mut state) = (ALL[0](10, 60_000), State::default());
+        assert_eq!(admitted(limit, &mut state, 6, START), 6);
+        assert_eq!(admitted(limit, &mut state, 4, START), 4);
+        let times = [START, START + 12_000_000];
+        let given = refund(limit, &mut state, 6, times, Micros::from_millis(held));
+        assert_eq!(given, expected, "held for {held} ms");
     }
 }
 
@@ -62,7 +67,7 @@ fn a_window_gives_back_only_where_the_charge_was_counted() {
         admitted(limit, &mut state, 6, edge - 1);
         admitted(limit, &mut state, 2, edge);
         let times = [edge - 1, edge + 1];
-        assert_eq!(refund(limit, &mut state, 9, times, SECOND), still);
+        assert_eq!(refund(limit, &mut state, 9, times, Micros::ZERO), still);
     }
 }
 
@@ -78,7 +83,7 @@ type Step = (u64, u64, Option<(usize, u64)>);
 
 /// Charges, and of some of them a part given back later. Returns what was used, and whether all
 /// that was not used was given back.
-fn run(limit: Limit, state: &mut State, max_age: Micros, steps: &[Step]) -> (Vec<Charged>, bool) {
+fn run(limit: Limit, state: &mut State, steps: &[Step]) -> (Vec<Charged>, bool) {
     let (mut now, mut used, mut all) = (START, Vec::new(), true);
     for (us, count, back) in steps {
         now += us;
@@ -89,7 +94,7 @@ fn run(limit: Limit, state: &mut State, max_age: Micros, steps: &[Step]) -> (Vec
         let unused = used[index].requests.min(*most);
         used[index].requests -= unused;
         let times = [used[index].at, now];
-        all &= refund(limit, state, unused, times, max_age) == unused;
+        all &= refund(limit, state, unused, times, Micros::ZERO) == unused;
     }
     (used, all)
 }
@@ -105,11 +110,11 @@ proptest! {
     #[test]
     fn i4_nothing_that_was_used_is_given_back(
         which in 0_usize..4, requests in 1_u64..50, per_ms in 1_u64..20,
-        max_age in 0_u64..10_000, steps in steps(),
+        steps in steps(),
     ) {
         let limit = ALL[which](requests, per_ms);
         let (mut state, mut without) = (State::default(), State::default());
-        let (used, all) = run(limit, &mut state, Micros(max_age), &steps);
+        let (used, all) = run(limit, &mut state, &steps);
         for Charged { at, requests } in &used {
             prop_assert_eq!(admitted(limit, &mut without, *requests, *at), *requests);
         }
@@ -121,5 +126,93 @@ proptest! {
             prop_assert!(with <= without, "{} of {}", with, without);
             prop_assert!(!exact || with == without, "{} of {}", with, without);
         }
+    }
+}
+
+/// One worker's doings with a leased limit.
+#[derive(Clone, Copy, Debug)]
+struct Take {
+    /// Microseconds since the last one.
+    wait: u64,
+    tokens: u64,
+    /// Of these so many are spent, so long after; and the rest is back in Redis so long after.
+    spent: u64,
+    spent_after: u64,
+    back_after: u64,
+}
+
+fn takes(ttl: u64) -> impl Strategy<Value = Vec<Take>> {
+    let take = (0..2 * ttl, 1_u64..30, 0_u64..30, 0..=ttl, 0..3 * ttl);
+    let take = take.prop_map(|(wait, tokens, spent, spent_after, back)| Take {
+        wait,
+        tokens,
+        spent,
+        spent_after,
+        back_after: spent_after + back,
+    });
+    prop::collection::vec(take, 1..40)
+}
+
+/// Plays the takes on the limit that Redis counts, with their refunds in the order of time. Returns
+/// when how many tokens were spent.
+fn spend(limit: Limit, ttl: Micros, takes: &[Take]) -> Vec<(u64, u64)> {
+    let leased = limit.leased(ttl).expect("it fits");
+    let (mut state, mut spent, mut now) = (State::default(), Vec::new(), START);
+    let mut backs: Vec<(u64, u64, u64)> = Vec::new();
+    let give_back = |state: &mut State, backs: &mut Vec<(u64, u64, u64)>, until: u64| {
+        backs.sort_unstable();
+        let due = backs.partition_point(|(at, ..)| *at <= until);
+        for (at, taken_at, tokens) in backs.drain(..due) {
+            refund(leased, state, tokens, [taken_at, at], ttl);
+        }
+    };
+    for take in takes {
+        now += take.wait;
+        give_back(&mut state, &mut backs, now);
+        let charge = charge(leased, &mut state, take.tokens, 1, now);
+        let used = take.spent.min(charge.admitted);
+        let span = limit.lease_span(Micros(take.spent_after), charge.rules[0]);
+        spent.push((now + span.0.min(take.spent_after), used));
+        backs.push((now + take.back_after, now, charge.admitted - used));
+    }
+    spent
+}
+
+proptest! {
+    /// Invariant I1 with leases: what is taken early, spent late and given back at any time admits
+    /// no more than the limit, in any interval of a bucket and in any window of the others.
+    #[test]
+    fn i1_leased_tokens_admit_no_more_than_the_limit(
+        which in 0_usize..4, requests in 1_u64..40, per_ms in 1_u64..30, takes in takes(5_000),
+    ) {
+        let limit = match ALL[which](requests, per_ms) {
+            Limit::TokenBucket(bucket) => Limit::TokenBucket(TokenBucket {
+                burst: bucket.burst + requests * 5 / per_ms + 1,
+                ..bucket
+            }),
+            window => window,
+        };
+        let mut spent = spend(limit, Micros(5_000), &takes);
+        spent.sort_unstable();
+        for (first, (from, _)) in spent.iter().enumerate() {
+            let mut tokens = 0;
+            for (at, more) in &spent[first..] {
+                tokens += more;
+                prop_assert!(tokens <= most(limit, at - from), "{tokens} in {}", at - from);
+            }
+        }
+    }
+}
+
+/// The most that an interval of this length may see, both its ends included.
+fn most(limit: Limit, us: u64) -> u64 {
+    let (per, requests) = (limit.per().0, limit.requests());
+    let refill = requests * us / per;
+    match limit {
+        Limit::TokenBucket(bucket) => bucket.burst + refill,
+        // Of the longer window that is counted.
+        Limit::SlidingWindow(_) => requests + requests * (us + 5_000) / (per + 5_000),
+        Limit::SlidingLog(_) => requests * (us / per + 1),
+        Limit::FixedWindow(_) => requests * (us / per + 2),
     }
 }

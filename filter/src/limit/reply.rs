@@ -19,7 +19,7 @@ pub struct Charge {
 }
 
 /// Where one rule stands after a charge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Whole tokens left.
     pub remaining: u64,
@@ -203,7 +203,7 @@ mod tests {
                 buckets: vec![(b"a", LIMIT, 1), (b"b", LIMIT, 2)],
             },
             taken_at: RedisTime(7),
-            max_age: Micros(1),
+            held: Micros::ZERO,
         };
         assert_eq!(refunded(&array(&[3, 6]), &refund), Ok(vec![3, 6]));
         for (reply, expected) in [

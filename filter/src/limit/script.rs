@@ -26,7 +26,7 @@ pub const SCRIPT: Script = Script {
         include_str!("lua/charge.lua"),
         include_str!("lua/refund.lua"),
     ),
-    sha1: "e452e1490559c24a9eccbe9a7c9d5e9e34bc5ee7",
+    sha1: "957503cf31b95be0bb64b9971fafb7d988295959",
 };
 
 /// What a script call asks: may `count` equal requests pass all of these rules?
@@ -45,8 +45,9 @@ pub struct Refund<'a> {
     pub demand: Demand<'a>,
     /// The [`super::Charge::now`] of their charge.
     pub taken_at: RedisTime,
-    /// Of an older charge nothing is given back.
-    pub max_age: Micros,
+    /// How long the limits allow for tokens that are held unused: zero, but for a
+    /// [leased](Limit::leased) limit.
+    pub held: Micros,
 }
 
 impl Script {
@@ -63,7 +64,7 @@ impl Script {
             "refund".to_owned(),
             refund.demand.count.to_string(),
             refund.taken_at.0.to_string(),
-            refund.max_age.0.to_string(),
+            refund.held.0.to_string(),
         ];
         self.operate(out, &refund.demand, &operation, load);
     }

@@ -121,13 +121,13 @@ impl Pair<'_> {
             let charged = step
                 .refund
                 .and_then(|(ago, count, age)| Some((*charges.iter().rev().nth(ago)?, count, age)));
-            if let Some(((taken_at, admitted, number), count, max_age)) = charged {
+            if let Some(((taken_at, admitted, number), count, held)) = charged {
                 let step = &steps[number];
                 let keys = self::keys(step.client, limits);
                 self.refund(&Refund {
                     demand: step.demand(count.min(admitted), &keys, limits),
                     taken_at: RedisTime(taken_at),
-                    max_age,
+                    held,
                 });
             }
         }

@@ -5,6 +5,7 @@ mod cluster;
 mod deny_cache;
 mod failures;
 mod hindsight;
+mod leases;
 mod liveness;
 mod model_redis;
 mod requests;

@@ -1,0 +1,94 @@
+//! What a worker knows and holds ahead of its requests: leases and the deny cache, at work.
+
+use super::Engine;
+use super::batch::Batch;
+use super::denials::Denials;
+use super::effect::CallId;
+use super::effects::Effects;
+use super::group::{Ask, Done, Group};
+use super::leases::Leases;
+use super::reading::GroupAnswer;
+use super::waiter::Waiter;
+use crate::breaker::SharedCell;
+use crate::metrics::Metric;
+use crate::units::Instant;
+
+/// Answers what needs no call. Leases come first: a key may have no token left in Redis because
+/// this worker holds them.
+pub(super) fn answer_known(
+    (leases, denials): (&mut Leases, &Denials),
+    effects: &mut Effects,
+    waiter: &mut Waiter,
+    now: Instant,
+) {
+    let leased = leases.spend(waiter, now);
+    effects.count(Metric::LeaseHits, leased.into());
+    effects.count(Metric::DenyCacheHits, denials.answer(waiter, now));
+}
+
+impl<C: SharedCell> Engine<C> {
+    /// Lets the charges of a batch take what the demand of late will use, and adds one for each
+    /// lease that runs low.
+    pub(super) fn take_ahead(&mut self, batch: &mut Batch, now: Instant) {
+        let call = CallId(self.next_call);
+        let under_way = |call: CallId| self.calls.contains_key(&call);
+        for group in &mut batch.groups {
+            if let Ask::Charge { members, spare } = &mut group.ask {
+                let waiting = members.len() as u64;
+                *spare = self
+                    .leases
+                    .spare(&group.buckets, waiting, (call, now), under_way);
+            }
+        }
+        while !batch.is_full() {
+            let Some(bucket) = self.leases.next_low() else {
+                break;
+            };
+            let buckets = vec![bucket];
+            if !self.denials.have_room(&buckets, now) {
+                continue;
+            }
+            let spare = self.leases.spare(&buckets, 0, (call, now), under_way);
+            if spare > 0 {
+                let members = Vec::new();
+                let ask = Ask::Charge { members, spare };
+                batch.add_errand(Group { buckets, ask }, self.config.redis.timeout);
+            }
+        }
+        let evictions = self.leases.take_evictions();
+        self.effects.count(Metric::Evictions, evictions);
+    }
+
+    /// Keeps what a call brought: leases, and which keys have no room left.
+    pub(super) fn note_charges(
+        &mut self,
+        groups: &[Group],
+        answers: &[GroupAnswer],
+        (sent, now): (Instant, Instant),
+    ) {
+        for (group, answer) in groups.iter().zip(answers) {
+            let GroupAnswer::Done(Done::Charged(charge)) = answer else {
+                continue;
+            };
+            let waited = group.members().len() as u64;
+            let surplus = charge.admitted.saturating_sub(waited);
+            for (bucket, standing) in group.buckets.iter().zip(&charge.rules) {
+                let tokens = surplus.saturating_mul(bucket.cost);
+                self.leases
+                    .put(bucket, (tokens, charge.now), *standing, sent);
+                self.denials.note(bucket, *standing, sent, now);
+            }
+        }
+        self.effects
+            .count(Metric::Evictions, self.denials.take_evictions());
+    }
+
+    /// Gives back what will not be spent before the next tick.
+    pub(super) fn end_leases(&mut self, now: Instant) {
+        let until = now + self.tick_period();
+        for (bucket, tokens, charged) in self.leases.end(until) {
+            self.refunds.give_back(bucket, tokens, charged);
+        }
+        self.note_dropped_refunds();
+    }
+}

@@ -1,0 +1,313 @@
+//! Tokens taken ahead: how many, for how long, and that no limit is broken by it.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::world::World;
+use crate::decision::Decision::{Allowed, DegradedAllow, Denied};
+use crate::engine::CallEnd;
+use crate::limit::TokenBucket;
+use crate::units::{Instant, Micros};
+
+const HITS: &str = "lease_hits_total";
+
+/// A burst of 50 in Redis, since 10 more could be spent late.
+const LEASED: &str = r#"{ "breaker": "off", "rules": [
+    { "name": "r", "key": [{ "header": "x-api-key" }], "lease": { "max": 8, "ttl": "100ms" },
+      "limit": { "requests": 100, "per": "1s", "burst": 60 } } ] }"#;
+
+fn left_in_redis(world: &World) -> u64 {
+    let limit = TokenBucket {
+        requests: 100,
+        per: Micros::from_secs(1),
+        burst: 50,
+    };
+    world.redis.remaining("r", "a", limit, world.now)
+}
+
+/// Three requests at once, which are a demand, so that their call brings more than they need.
+fn with_a_lease(config: &str) -> World {
+    let mut world = World::new(config);
+    for stream in 1..=3 {
+        assert!(world.request(stream, "a").is_none());
+    }
+    world.turn();
+    world.deliver();
+    assert_eq!(world.decisions().len(), 3);
+    world
+}
+
+#[test]
+fn a_key_that_is_seldom_asked_for_takes_nothing_ahead() {
+    let mut world = World::new(LEASED);
+    for stream in 1..=3 {
+        assert_eq!(world.round_trip(stream, "a"), Allowed);
+        world.now = world.now + Micros::from_millis(300);
+    }
+    assert_eq!(world.redis.admitted, 3);
+    assert_eq!(world.count(HITS), 0);
+}
+
+#[test]
+fn a_lease_lets_requests_pass_without_a_call() {
+    let mut world = with_a_lease(LEASED);
+    assert_eq!(world.redis.admitted, 6, "as many again as just came");
+    let asked = world.redis.evalshas;
+    let verdict = world.request(4, "a").expect("decided at once");
+    assert_eq!((verdict.decision, verdict.waited), (Allowed, Micros::ZERO));
+    assert_eq!(
+        world.field(4, "ratelimit").as_deref(),
+        Some("\"r\";r=46;t=1")
+    );
+    assert_eq!(world.count(HITS), 1);
+    assert_eq!(world.redis.evalshas, asked);
+    assert_eq!(
+        world.request(5, "b").map(|v| v.decision),
+        None,
+        "another key asks"
+    );
+}
+
+#[test]
+fn a_lease_is_refilled_in_the_background_before_it_runs_out() {
+    let mut world = with_a_lease(LEASED);
+    for stream in 10..30 {
+        assert!(world.request(stream, "a").is_some(), "{stream} waits");
+        world.turn();
+        while !world.calls.is_empty() {
+            world.deliver();
+        }
+    }
+    assert_eq!(world.count(HITS), 20);
+    assert!(world.redis.evalshas < 10, "{}", world.redis.evalshas);
+    // 23 requests passed, and at most 8 tokens are held.
+    assert!(world.redis.admitted <= 31, "{}", world.redis.admitted);
+}
+
+#[test]
+fn a_lease_ends_counted_from_the_sending_of_its_call() {
+    let mut world = World::new(LEASED);
+    for stream in 1..=3 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    let call = world.calls.remove(0);
+    world.now = world.now + Micros::from_millis(40);
+    let reply = world.redis.run(&call, world.now);
+    world.end(&call, CallEnd::Replied(&reply));
+    world.now = world.now + Micros(59_999);
+    assert!(world.request(4, "a").is_some());
+    world.now = world.now + Micros(1);
+    assert!(world.request(5, "a").is_none());
+}
+
+#[test]
+fn what_is_not_spent_is_given_back_in_time() {
+    let mut world = with_a_lease(LEASED);
+    assert_eq!(left_in_redis(&world), 44);
+    for _ in 0..19 {
+        world.tick(Micros::from_millis(5));
+    }
+    assert_eq!(world.calls.len(), 1, "at the last tick before it ends");
+    world.deliver();
+    assert_eq!(left_in_redis(&world), 50);
+    assert!(world.request(4, "a").is_none(), "nothing is held any more");
+}
+
+#[test]
+fn an_idle_worker_forgets_its_leases_and_ticks_slowly() {
+    let mut world = with_a_lease(LEASED);
+    assert_eq!(world.engine.tick_period(), Micros::from_millis(5));
+    for _ in 0..60 {
+        world.tick(Micros::from_millis(5));
+        while !world.calls.is_empty() {
+            world.deliver();
+        }
+    }
+    assert_eq!(world.engine.tick_period(), Micros::from_millis(50));
+}
+
+#[test]
+fn a_lease_takes_no_more_than_is_there_and_is_spent_when_redis_has_nothing() {
+    let config = LEASED.replace("\"burst\": 60", "\"burst\": 14");
+    let mut world = with_a_lease(&config);
+    assert_eq!(
+        world.redis.admitted, 4,
+        "three and the one token that was left"
+    );
+    assert!(world.request(4, "a").is_some());
+    assert_eq!(world.verdict(4).decision, Allowed);
+    let refused = world.request(5, "a").expect("known at once");
+    assert_eq!(refused.decision, Denied);
+}
+
+#[test]
+fn a_lease_outlives_redis_until_it_ends() {
+    let config = LEASED.replace("\"breaker\": \"off\",", "");
+    let mut world = with_a_lease(&config);
+    world.open_the_breaker();
+    world.calls.clear();
+    assert_eq!(world.round_trip(4, "a"), Allowed);
+    world.now = world.now + Micros::from_millis(100);
+    assert_eq!(world.round_trip(5, "a"), DegradedAllow);
+}
+
+#[test]
+fn a_request_passes_on_leases_only_when_all_its_rules_have_them() {
+    let mut world = World::new(
+        r#"{ "rules": [
+            { "name": "leased", "lease": { "max": 8, "ttl": "100ms" },
+              "limit": { "requests": 100, "per": "1s", "burst": 60 } },
+            { "name": "strict", "limit": { "requests": 100, "per": "1s" } } ] }"#,
+    );
+    for stream in 1..=3 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.deliver();
+    assert_eq!(world.redis.admitted, 3);
+    assert!(world.request(4, "a").is_none());
+}
+
+#[test]
+fn a_call_that_is_lost_brings_nothing_and_another_asks() {
+    let mut world = World::new(LEASED);
+    for stream in 1..=3 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.fail(CallEnd::TimedOut);
+    assert!(world.request(4, "a").is_none());
+    world.turn();
+    world.deliver();
+    assert!(world.request(5, "a").is_some());
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// So many requests at once.
+    Requests(u8, u8),
+    Deliver(u8),
+    Lose(u8),
+    LoseReply(u8),
+    Wait(u16),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        8 => (0_u8..3, 1_u8..20).prop_map(|(worker, n)| Event::Requests(worker, n)),
+        9 => (0_u8..3).prop_map(Event::Deliver),
+        1 => (0_u8..3).prop_map(Event::Lose),
+        1 => (0_u8..3).prop_map(Event::LoseReply),
+        4 => (0_u16..8_000).prop_map(Event::Wait),
+    ];
+    prop::collection::vec(event, 1..250)
+}
+
+/// Three workers on one Redis, at one time.
+struct Fleet {
+    workers: Vec<World>,
+    now: Instant,
+    admitted: BTreeMap<Instant, u64>,
+    seen: Vec<usize>,
+}
+
+impl Fleet {
+    fn new(config: &str) -> Self {
+        Self {
+            workers: (0..3).map(|_| World::new(config)).collect(),
+            now: World::new(config).now,
+            admitted: BTreeMap::new(),
+            seen: vec![0; 3],
+        }
+    }
+
+    fn play(&mut self, event: Event, stream: u32) {
+        match event {
+            Event::Requests(worker, n) => {
+                let world = &mut self.workers[usize::from(worker)];
+                for one in 0..u32::from(n) {
+                    if let Some(verdict) = world.request(100 * stream + one, "a") {
+                        let passed = u64::from(verdict.decision == Allowed);
+                        *self.admitted.entry(self.now).or_default() += passed;
+                    }
+                }
+                world.turn();
+            }
+            Event::Deliver(worker) => self.at_redis(worker, |world, call, reply| {
+                world.end(call, CallEnd::Replied(reply));
+            }),
+            Event::LoseReply(worker) => self.at_redis(worker, |world, call, _| {
+                world.end(call, CallEnd::TimedOut);
+            }),
+            Event::Lose(worker) => {
+                let world = &mut self.workers[usize::from(worker)];
+                if !world.calls.is_empty() {
+                    world.fail(CallEnd::Unreachable);
+                }
+            }
+            Event::Wait(us) => {
+                self.now = self.now + Micros(us.into());
+                for world in &mut self.workers {
+                    world.tick(Micros(us.into()));
+                }
+            }
+        }
+        self.note_finished();
+    }
+
+    /// The oldest call of a worker reaches Redis, which lives with the first worker.
+    fn at_redis(
+        &mut self,
+        worker: u8,
+        then: impl FnOnce(&mut World, &crate::engine::OutgoingCall, &[u8]),
+    ) {
+        let worker = usize::from(worker);
+        if self.workers[worker].calls.is_empty() {
+            return;
+        }
+        let call = self.workers[worker].calls.remove(0);
+        let reply = self.workers[0].redis.run(&call, self.now);
+        then(&mut self.workers[worker], &call, &reply);
+    }
+
+    fn note_finished(&mut self) {
+        for (world, seen) in self.workers.iter().zip(&mut self.seen) {
+            let new = world.finished.iter().skip(*seen);
+            let passed = new.filter(|(_, verdict)| verdict.decision == Allowed);
+            *self.admitted.entry(self.now).or_default() += passed.count() as u64;
+            *seen = world.finished.len();
+        }
+    }
+}
+
+proptest! {
+    /// I1 with leases, through loss and delay: no interval sees more than `burst + rate x length`.
+    #[test]
+    fn i1_a_fleet_with_leases_admits_no_more_than_the_limit(
+        events in events(), requests in 1_u64..1_000, burst in 1_u64..30, max in 1_u64..40,
+    ) {
+        // 30 ms of refill on top, so that the lease fits.
+        let burst = burst + requests * 30 / 1_000 + 1;
+        let mut fleet = Fleet::new(&format!(
+            r#"{{ "breaker": "off", "redis": {{ "timeout": "20ms" }}, "rules": [ {{ "name": "r",
+                "key": [{{ "header": "x-api-key" }}], "on_failure": "deny",
+                "lease": {{ "max": {max}, "ttl": "30ms" }},
+                "limit": {{ "requests": {requests}, "per": "1s", "burst": {burst} }} }} ] }}"#
+        ));
+        for (stream, event) in (1..).zip(events) {
+            fleet.play(event, stream);
+        }
+        // An answer of Redis is one charge or more, made a call's length before it is seen here.
+        let times: Vec<(u64, u64)> = fleet.admitted.iter().map(|(at, n)| (at.0, *n)).collect();
+        for (first, (from, _)) in times.iter().enumerate() {
+            let mut admitted = 0;
+            for (at, n) in &times[first..] {
+                admitted += n;
+                let most = burst * 1_000_000 + requests * (at - from);
+                prop_assert!(admitted * 1_000_000 <= most, "{admitted} in {} us", at - from);
+            }
+        }
+    }
+}
