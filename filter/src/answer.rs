@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 
 use crate::config::{Headers, Rule};
-use crate::limit::Standing;
+use crate::limit::{Limit, Standing};
 use crate::units::Micros;
 
 /// A complete answer of the filter's own.
@@ -36,6 +36,8 @@ pub enum GrpcStatus {
 pub struct RuleStanding<'a> {
     /// The rule.
     pub rule: &'a Rule,
+    /// The limit of this request's key.
+    pub limit: Limit,
     /// Its bucket after this request.
     pub standing: Standing,
 }
@@ -61,10 +63,7 @@ pub fn limit_headers(
         headers.push(("ratelimit", limits.join(", ")));
     }
     if let (true, Some(tightest)) = (enabled.x_ratelimit, standings.first()) {
-        headers.push((
-            "x-ratelimit-limit",
-            tightest.rule.limit.requests().to_string(),
-        ));
+        headers.push(("x-ratelimit-limit", tightest.limit.requests().to_string()));
         headers.push(("x-ratelimit-remaining", tightest.remaining().to_string()));
         headers.push((
             "x-ratelimit-reset",
@@ -77,7 +76,7 @@ pub fn limit_headers(
 impl RuleStanding<'_> {
     /// What the client may still send, never above the quota that `q` names.
     fn remaining(&self) -> u64 {
-        self.standing.remaining.min(self.rule.limit.requests())
+        self.standing.remaining.min(self.limit.requests())
     }
 
     /// Until there is more quota: the next request's worth when nothing is left, so that it never
@@ -104,13 +103,13 @@ impl RuleStanding<'_> {
     fn remaining_share(&self) -> u64 {
         let parts = u128::from(self.standing.remaining).saturating_mul(1_000_000);
         let share = parts
-            .checked_div(self.rule.limit.capacity().into())
+            .checked_div(self.limit.capacity().into())
             .unwrap_or_default();
         u64::try_from(share).unwrap_or(u64::MAX)
     }
 
     fn policy(&self) -> String {
-        let limit = self.rule.limit;
+        let limit = self.limit;
         let seconds = limit.per().secs_rounded_up();
         let window = if limit.per() == Micros::from_secs(seconds) {
             format!(";w={seconds}")

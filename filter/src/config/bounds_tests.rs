@@ -268,6 +268,57 @@ fn every_list_has_a_longest() {
 }
 
 #[test]
+fn overrides_have_bounds() {
+    let with = |overrides: Vec<Json>, parts: usize| {
+        let key = vec![json!({ "header": "x" }); parts];
+        with_rule(&json!({ "key": key, "overrides": overrides }))
+    };
+    let many = |n: usize| {
+        let each = (0..n).map(|n| json!({ "key": [n.to_string()], "deny": true }));
+        with(each.collect(), 1)
+    };
+    let (inside, outside) = (many(OVERRIDES_MAX), many(OVERRIDES_MAX + 1));
+    edge(&inside, &outside, "rules[0].overrides");
+    let value = |n: usize| with(vec![json!({ "key": ["a".repeat(n)], "deny": true })], 1);
+    let at = "rules[0].overrides[0].key[0]";
+    edge(&value(VALUE_MAX), &value(VALUE_MAX + 1), at);
+    parse(&value(0)).expect("an empty value is a value");
+    let parts = |n: usize| with(vec![json!({ "key": vec!["a"; n], "deny": true })], 2);
+    edge(&parts(2), &parts(1), "rules[0].overrides[0].key");
+    edge(&parts(2), &parts(3), "rules[0].overrides[0].key");
+    let fallback = |share: f64| {
+        with_rule(&json!({
+            "key": [{ "header": "x" }], "cost": 2, "on_failure": "local", "local": { "share": share },
+            "overrides": [{ "key": ["a"], "requests": 4 }],
+        }))
+    };
+    parse(&fallback(0.5)).expect("a bucket of 2");
+    let problem = parse(&fallback(0.49))
+        .expect_err("a bucket of 1")
+        .to_string();
+    assert!(
+        problem.starts_with("rules[0].overrides[0]: this share makes"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_cost_of_a_header_has_bounds() {
+    let cost = |default: u64, max: u64| {
+        with_rule(&json!({ "cost": { "header": "x", "default": default, "max": max } }))
+    };
+    edge(&cost(0, 10), &cost(0, 11), "rules[0].cost.max");
+    edge(&cost(10, 10), &cost(10, 9), "rules[0].cost.default");
+    edge(&cost(0, 0), &cost(1, 0), "rules[0].cost.default");
+    let large = |limit: u64| {
+        let limit = json!({ "requests": limit, "per": "1s" });
+        let rule = json!({ "limit": limit, "cost": { "header": "x" } });
+        parse(&with_rule(&rule)).unwrap().rules[0].cost.max()
+    };
+    assert_eq!((large(99), large(100), large(101)), (99, 100, 100));
+}
+
+#[test]
 fn all_rules_together_have_a_largest_number_of_expressions() {
     let rules = |n: usize| {
         let pattern = json!({ "name": "x", "regex": "a" });

@@ -5,11 +5,14 @@
 //! `read` function. To add a field: add it to the type, and one line to `read`.
 
 mod breaker;
+mod cost;
 mod document;
+mod fallback;
 mod headers;
 mod key;
 mod limit;
 mod matcher;
+mod overrides;
 mod problems;
 mod protobuf;
 mod redis;
@@ -18,7 +21,9 @@ mod scalar;
 mod value;
 
 pub use breaker::Breaker;
+pub use cost::{Cost, HeaderCost};
 pub use document::{DEPTH_MAX, DOCUMENT_BYTES_MAX};
+pub use fallback::OnFailure;
 pub use headers::Headers;
 pub use key::{KEY_PARTS_MAX, VALUE_MAX};
 pub use limit::{BUCKET_FILL_MAX, LOG_REQUESTS_MAX, PER_MAX, PER_MIN, TOKENS_MAX};
@@ -26,17 +31,20 @@ pub use matcher::{
     HOST_BYTES_MAX, HOSTS_MAX, METHOD_BYTES_MAX, METHODS_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX,
     TESTS_MAX,
 };
+pub use overrides::{OVERRIDES_MAX, Override, Overrides};
 pub use problems::{PROBLEMS_MAX, Problems};
 pub use redis::{
     CLUSTER_BYTES_MAX, KEY_PREFIX_BYTES_MAX, MAX_WAITING_MAX, Redis, TIMEOUT_MAX, TIMEOUT_MIN,
 };
-pub use rule::{MissingKey, OnFailure, PATTERNS_MAX, RULE_NAME_BYTES_MAX, RULES_MAX, Rule};
+pub use rule::{
+    Counted, MissingKey, PATTERNS_MAX, RULE_NAME_BYTES_MAX, RULES_MAX, Rule, Treatment,
+};
 pub use scalar::{
     NAME_BYTES_MAX, PATH_PART_BYTES_MAX, PATH_PARTS_MAX, Ratio, TEST_VALUE_BYTES_MAX,
     parse_duration,
 };
 
-use crate::matching::{Keyed, Request};
+use crate::matching::Request;
 use value::Value;
 
 /// A whole validated configuration of the HTTP root.
@@ -82,14 +90,14 @@ impl Config {
         })
     }
 
-    /// The rules that match a request, by their place in [`Config::rules`], each with what it
-    /// counts the request by.
-    pub fn applicable(&self, request: &Request<'_>) -> impl Iterator<Item = (usize, Keyed)> {
+    /// The rules that match a request, by their place in [`Config::rules`], each with how it treats
+    /// the request.
+    pub fn applicable(&self, request: &Request<'_>) -> impl Iterator<Item = (usize, Treatment)> {
         self.rules
             .iter()
             .enumerate()
             .filter(|(_, rule)| rule.matcher.matches(request))
-            .map(|(index, rule)| (index, rule.keyed(request)))
+            .map(|(index, rule)| (index, rule.treatment(request)))
     }
 }
 

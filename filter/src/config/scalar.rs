@@ -121,18 +121,28 @@ impl<'d> Value<'d> {
         }
     }
 
-    /// One of a few names. A name in `not_yet` is the contract's, but not supported.
-    pub(super) fn choice<T: Copy>(
-        &self,
-        choices: &[(&'static str, T)],
-        not_yet: &[&'static str],
-    ) -> Option<T> {
+    /// A text of any bytes, none included.
+    pub(super) fn short_text(&self, max: usize) -> Option<&'d str> {
+        match self.node().text() {
+            Some(text) if text.len() <= max => Some(text),
+            _ => self.expected(format_args!("a text of at most {max} bytes")),
+        }
+    }
+
+    /// A flag that says nothing when it is false.
+    pub(super) fn yes(&self) -> Option<()> {
+        if self.flag()? {
+            Some(())
+        } else {
+            self.expected("true")
+        }
+    }
+
+    /// One of a few names.
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
         let name = self.node().text().unwrap_or_default();
         if let Some((_, choice)) = choices.iter().find(|(known, _)| *known == name) {
             return Some(*choice);
-        }
-        if not_yet.contains(&name) {
-            return self.refuse(format_args!("{name:?} is not supported yet"));
         }
         self.expected(format_args!(
             "one of {}",

@@ -161,6 +161,11 @@ impl<'d> Fields<'_, 'd> {
         }
     }
 
+    /// Whether any of these fields is there.
+    pub(super) fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.get(name).is_some())
+    }
+
     fn get(&self, name: &str) -> Option<&'d Node> {
         self.members
             .iter()

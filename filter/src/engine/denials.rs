@@ -160,6 +160,7 @@ impl Denials {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::OnFailure;
     use crate::fingerprint::Fingerprints;
     use crate::limit::{Limit, TokenBucket};
 
@@ -178,6 +179,7 @@ mod tests {
                     per: Micros::from_secs(1),
                     burst: 10,
                 }),
+                on_failure: OnFailure::Allow,
                 cost,
             }
         }

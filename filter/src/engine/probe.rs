@@ -5,6 +5,7 @@ use super::calls::{Call, Purpose};
 use super::group::{Ask, Group};
 use super::waiter::Bucket;
 use crate::breaker::{self, Contended, ProbePermit, SharedCell, Turn};
+use crate::config::OnFailure;
 use crate::limit::{Limit, TokenBucket};
 use crate::metrics::Metric;
 use crate::units::{Instant, Micros};
@@ -51,6 +52,7 @@ impl<C: SharedCell> Engine<C> {
             fingerprint: self.fingerprints.of(&key),
             key,
             limit: PROBE_LIMIT,
+            on_failure: OnFailure::Allow,
             cost: 1,
         };
         let ask = Ask::Charge {

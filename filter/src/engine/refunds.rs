@@ -87,6 +87,7 @@ impl Refunds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::OnFailure;
     use crate::fingerprint::Fingerprints;
     use crate::limit::{Limit, TokenBucket};
 
@@ -100,6 +101,7 @@ mod tests {
                 per: Micros::from_secs(1),
                 burst: 10,
             }),
+            on_failure: OnFailure::Allow,
             cost: 1,
         };
         let mut part = Part::asking(vec![bucket], false);

@@ -35,9 +35,9 @@ pub(super) fn rule_on(
     with_shadows(enforced, &shadows)
 }
 
-/// The refusal of a request that lacks a key which a rule demands. There is nothing to wait for,
-/// so it names no time to come back.
-pub(super) fn missing_key(config: &Config, rule: u16) -> Ruling {
+/// The refusal of a request without a count: it lacks a key which the rule demands, or an override
+/// refuses its key. There is nothing to wait for, so it names no time to come back.
+pub(super) fn bar(config: &Config, rule: u16) -> Ruling {
     let name = rule_of(config, rule).map_or("", |rule| rule.name.as_str());
     Ruling {
         decisions: vec![(rule, Decision::Denied)],
@@ -52,8 +52,8 @@ fn rule_of(config: &Config, rule: u16) -> Option<&Rule> {
 
 const fn shadow_decision(part: &Part) -> Decision {
     match part.result {
-        Some(PartResult::Admitted { .. }) => Decision::Allowed,
-        Some(PartResult::Refused { .. } | PartResult::KeyMissing) => Decision::ShadowDenied,
+        Some(PartResult::Admitted { .. } | PartResult::Unlimited) => Decision::Allowed,
+        Some(PartResult::Refused { .. } | PartResult::Barred) => Decision::ShadowDenied,
         Some(PartResult::Unknown) | None => Decision::DegradedAllow,
     }
 }
@@ -85,6 +85,7 @@ fn rule_on_enforced(
     now: Instant,
 ) -> Ruling {
     let (mut admitted, mut refused, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unlimited = Vec::new();
     for part in parts {
         match &part.result {
             Some(PartResult::Admitted { standings, .. }) => {
@@ -93,7 +94,10 @@ fn rule_on_enforced(
             Some(PartResult::Refused { standings }) => {
                 refused.extend(known_standings(config, part, standings));
             }
-            Some(PartResult::Unknown | PartResult::KeyMissing) | None => {
+            Some(PartResult::Unlimited) => {
+                unlimited.extend(part.buckets.iter().map(|b| (b.rule, Decision::Allowed)));
+            }
+            Some(PartResult::Unknown | PartResult::Barred) | None => {
                 unknown.extend(&part.buckets);
             }
         }
@@ -101,12 +105,19 @@ fn rule_on_enforced(
     if !refused.is_empty() {
         return refuse(config, &refused, &admitted);
     }
-    if unknown.is_empty() {
-        return admit(config, &admitted);
-    }
-    let mut ruling = degrade(config, &unknown, local, now);
+    let mut ruling = if unknown.is_empty() {
+        admit(config, &admitted)
+    } else {
+        degrade(config, &unknown, local, now)
+    };
     if matches!(ruling.action, Action::Pass(_)) {
-        ruling.decisions.extend(allowed(&admitted));
+        let counted = allowed(&admitted);
+        ruling
+            .decisions
+            .extend(counted.chain(unlimited.iter().copied()));
+        if let ([], [first, ..], true) = (&*admitted, &*unlimited, unknown.is_empty()) {
+            ruling.decided = *first;
+        }
     }
     ruling
 }
@@ -121,8 +132,12 @@ fn known_standings<'a>(config: &'a Config, part: &Part, standings: &[Standing]) 
         .zip(standings)
         .filter_map(|(bucket, standing)| {
             let rule = rule_of(config, bucket.rule)?;
-            let standing = *standing;
-            Some((bucket.rule, RuleStanding { rule, standing }))
+            let entry = RuleStanding {
+                rule,
+                limit: bucket.limit,
+                standing: *standing,
+            };
+            Some((bucket.rule, entry))
         });
     known.collect()
 }
@@ -131,13 +146,14 @@ fn allowed(known: &[Known<'_>]) -> impl Iterator<Item = (u16, Decision)> {
     known.iter().map(|(rule, _)| (*rule, Decision::Allowed))
 }
 
+/// The decisions are the caller's to add.
 fn admit(config: &Config, known: &[Known<'_>]) -> Ruling {
     let standings: Vec<RuleStanding<'_>> = known.iter().map(|(_, standing)| *standing).collect();
     let tightest = known
         .iter()
         .min_by_key(|(_, standing)| standing.tightness());
     Ruling {
-        decisions: allowed(known).collect(),
+        decisions: Vec::new(),
         decided: (tightest.map_or(0, |(rule, _)| *rule), Decision::Allowed),
         action: Action::Pass(limit_headers(config.headers, &standings)),
     }
@@ -183,10 +199,7 @@ fn degrade(config: &Config, buckets: &[&Bucket], local: &mut LocalBuckets, now: 
     let mut demands = Vec::new();
     for bucket in buckets {
         let number = bucket.rule;
-        let Some(rule) = rule_of(config, number) else {
-            continue;
-        };
-        match rule.on_failure {
+        match bucket.on_failure {
             OnFailure::Allow => passed.push((number, Decision::DegradedAllow)),
             OnFailure::Local(limit) => {
                 passed.push((number, Decision::DegradedLocalAllow));

@@ -1,6 +1,7 @@
 //! A request that waits, and what it asks of Redis.
 
 use super::effect::StreamId;
+use crate::config::OnFailure;
 use crate::fingerprint::Fingerprint;
 use crate::limit::{Limit, Standing};
 use crate::units::{Instant, Micros, RedisTime};
@@ -15,6 +16,8 @@ pub(super) struct Bucket {
     /// Stands for the key in this worker's tables.
     pub(super) fingerprint: Fingerprint,
     pub(super) limit: Limit,
+    /// What happens when Redis does not answer.
+    pub(super) on_failure: OnFailure,
     /// Tokens that the request costs.
     pub(super) cost: u64,
 }
@@ -40,8 +43,10 @@ pub(super) enum PartResult {
     },
     /// There was no room in some bucket; this is where each stands.
     Refused { standings: Vec<Standing> },
-    /// A shadow rule would have refused the request for a key that it lacks.
-    KeyMissing,
+    /// The rule lets the request pass without a count: an override says so.
+    Unlimited,
+    /// A shadow rule would have refused the request without a count.
+    Barred,
     /// The count is unknown.
     Unknown,
 }
@@ -71,22 +76,23 @@ impl Part {
         }
     }
 
-    /// A shadow rule whose key the request lacks: nothing to ask Redis.
-    pub(super) fn key_missing(bucket: Bucket) -> Self {
+    /// One that Redis is not asked about.
+    pub(super) fn known(bucket: Bucket, shadow: bool, result: PartResult) -> Self {
         Self {
             buckets: vec![bucket],
-            shadow: true,
-            result: Some(PartResult::KeyMissing),
+            shadow,
+            result: Some(result),
         }
     }
 
     /// Equal for parts that may share one command with a summed count: the same keys, which name
-    /// their rules.
+    /// their rules and so their limits, at the same costs.
     pub(super) fn signature(&self) -> Vec<u8> {
         let mut signature = Vec::with_capacity(64);
         for bucket in &self.buckets {
             signature.extend_from_slice(&bucket.key.len().to_be_bytes());
             signature.extend_from_slice(&bucket.key);
+            signature.extend_from_slice(&bucket.cost.to_be_bytes());
         }
         signature
     }

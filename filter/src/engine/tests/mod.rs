@@ -9,4 +9,5 @@ mod liveness;
 mod model_redis;
 mod requests;
 mod script;
+mod treatments;
 mod world;
