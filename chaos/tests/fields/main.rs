@@ -6,6 +6,7 @@ mod common;
 mod config;
 mod keys;
 mod matches;
+mod responses;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use super::*;
 use serde_json::{Value as Json, json};
 
 #[track_caller]
-fn edge(inside: &Json, outside: &Json, path: &str) {
+pub(super) fn edge(inside: &Json, outside: &Json, path: &str) {
     parse(inside).expect("inside the bound");
     let problems = parse(outside).expect_err("outside the bound").to_string();
     assert!(
@@ -192,6 +192,23 @@ fn every_text_has_a_longest() {
         &path(PATH_BYTES_MAX + 1),
         "rules[0].match.path.exact",
     );
+    let segment = |n: usize| with_rule(&json!({ "key": [{ "property": ["a".repeat(n)] }] }));
+    edge(
+        &segment(PATH_PART_BYTES_MAX),
+        &segment(PATH_PART_BYTES_MAX + 1),
+        "rules[0].key[0].property[0]",
+    );
+    let method = |n: usize| matching(json!({ "methods": ["A".repeat(n)] }));
+    edge(
+        &method(METHOD_BYTES_MAX),
+        &method(METHOD_BYTES_MAX + 1),
+        "rules[0].match.methods[0]",
+    );
+}
+
+#[test]
+fn every_value_of_a_test_has_a_longest() {
+    let matching = |fields: Json| with_rule(&json!({ "match": fields }));
     for (list, named) in [
         ("headers", json!({ "name": "x" })),
         ("query", json!({ "name": "x" })),
@@ -212,18 +229,6 @@ fn every_text_has_a_longest() {
             edge(&value(1), &value(0), &path);
         }
     }
-    let segment = |n: usize| with_rule(&json!({ "key": [{ "property": ["a".repeat(n)] }] }));
-    edge(
-        &segment(PATH_PART_BYTES_MAX),
-        &segment(PATH_PART_BYTES_MAX + 1),
-        "rules[0].key[0].property[0]",
-    );
-    let method = |n: usize| matching(json!({ "methods": ["A".repeat(n)] }));
-    edge(
-        &method(METHOD_BYTES_MAX),
-        &method(METHOD_BYTES_MAX + 1),
-        "rules[0].match.methods[0]",
-    );
 }
 
 #[test]
@@ -265,57 +270,6 @@ fn every_list_has_a_longest() {
         );
         edge(&list(1), &list(0), &format!("rules[0].match.{name}"));
     }
-}
-
-#[test]
-fn overrides_have_bounds() {
-    let with = |overrides: Vec<Json>, parts: usize| {
-        let key = vec![json!({ "header": "x" }); parts];
-        with_rule(&json!({ "key": key, "overrides": overrides }))
-    };
-    let many = |n: usize| {
-        let each = (0..n).map(|n| json!({ "key": [n.to_string()], "deny": true }));
-        with(each.collect(), 1)
-    };
-    let (inside, outside) = (many(OVERRIDES_MAX), many(OVERRIDES_MAX + 1));
-    edge(&inside, &outside, "rules[0].overrides");
-    let value = |n: usize| with(vec![json!({ "key": ["a".repeat(n)], "deny": true })], 1);
-    let at = "rules[0].overrides[0].key[0]";
-    edge(&value(VALUE_MAX), &value(VALUE_MAX + 1), at);
-    parse(&value(0)).expect("an empty value is a value");
-    let parts = |n: usize| with(vec![json!({ "key": vec!["a"; n], "deny": true })], 2);
-    edge(&parts(2), &parts(1), "rules[0].overrides[0].key");
-    edge(&parts(2), &parts(3), "rules[0].overrides[0].key");
-    let fallback = |share: f64| {
-        with_rule(&json!({
-            "key": [{ "header": "x" }], "cost": 2, "on_failure": "local", "local": { "share": share },
-            "overrides": [{ "key": ["a"], "requests": 4 }],
-        }))
-    };
-    parse(&fallback(0.5)).expect("a bucket of 2");
-    let problem = parse(&fallback(0.49))
-        .expect_err("a bucket of 1")
-        .to_string();
-    assert!(
-        problem.starts_with("rules[0].overrides[0]: this share makes"),
-        "{problem}"
-    );
-}
-
-#[test]
-fn a_cost_of_a_header_has_bounds() {
-    let cost = |default: u64, max: u64| {
-        with_rule(&json!({ "cost": { "header": "x", "default": default, "max": max } }))
-    };
-    edge(&cost(0, 10), &cost(0, 11), "rules[0].cost.max");
-    edge(&cost(10, 10), &cost(10, 9), "rules[0].cost.default");
-    edge(&cost(0, 0), &cost(1, 0), "rules[0].cost.default");
-    let large = |limit: u64| {
-        let limit = json!({ "requests": limit, "per": "1s" });
-        let rule = json!({ "limit": limit, "cost": { "header": "x" } });
-        parse(&with_rule(&rule)).unwrap().rules[0].cost.max()
-    };
-    assert_eq!((large(99), large(100), large(101)), (99, 100, 100));
 }
 
 #[test]

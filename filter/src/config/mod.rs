@@ -16,6 +16,7 @@ mod overrides;
 mod problems;
 mod protobuf;
 mod redis;
+mod response;
 mod rule;
 mod scalar;
 mod value;
@@ -36,6 +37,7 @@ pub use problems::{PROBLEMS_MAX, Problems};
 pub use redis::{
     CLUSTER_BYTES_MAX, KEY_PREFIX_BYTES_MAX, MAX_WAITING_MAX, Redis, TIMEOUT_MAX, TIMEOUT_MIN,
 };
+pub use response::{BODY_BYTES_MAX, RESPONSE_HEADERS_MAX, Response};
 pub use rule::{
     Counted, MissingKey, PATTERNS_MAX, RULE_NAME_BYTES_MAX, RULES_MAX, Rule, Treatment,
 };
@@ -103,5 +105,7 @@ impl Config {
 
 #[cfg(test)]
 mod bounds_tests;
+#[cfg(test)]
+mod rule_bounds_tests;
 #[cfg(test)]
 mod tests;

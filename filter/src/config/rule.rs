@@ -3,7 +3,7 @@
 use super::fallback::Fallback;
 use super::overrides::Base;
 use super::value::Value;
-use super::{Cost, OnFailure, Override, Overrides, key, limit, matcher};
+use super::{Cost, OnFailure, Override, Overrides, Response, key, limit, matcher};
 use crate::limit::Limit;
 use crate::matching::{Key, KeyRecipe, Matcher, Request};
 
@@ -35,6 +35,8 @@ pub struct Rule {
     pub on_failure: OnFailure,
     /// Decide, count and export, but never refuse.
     pub shadow: bool,
+    /// What refused requests are told.
+    pub response: Response,
 }
 
 /// What a rule does with a request that lacks a part of its key.
@@ -117,7 +119,8 @@ impl Rule {
                 Overrides::read(value, base)
             });
             let shadow = fields.or("shadow", false, Value::flag);
-            fields.not_yet(&["lease", "response"]);
+            let response = fields.or("response", Response::default(), Response::read);
+            fields.not_yet(&["lease"]);
             let limit = limit?;
             Some(Self {
                 name: name?.to_owned(),
@@ -129,6 +132,7 @@ impl Rule {
                 cost: cost?,
                 on_failure: fallback?.of(&limit),
                 shadow: shadow?,
+                response: response?,
             })
         })
     }

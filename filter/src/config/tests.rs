@@ -70,6 +70,7 @@ fn the_defaults_are_those_of_the_contract() {
         cost: Cost::Fixed(1),
         on_failure: OnFailure::Allow,
         shadow: false,
+        response: Response::default(),
     };
     assert_eq!(config.rules, [rule]);
 }

@@ -3,10 +3,10 @@
 use super::effect::Action;
 use super::waiter::{Bucket, Part, PartResult};
 use crate::answer::{Answer, RuleStanding, limit_headers};
-use crate::config::{Config, OnFailure, Rule};
+use crate::config::{Config, OnFailure, Response, Rule};
 use crate::decision::Decision;
 use crate::limit::{LocalBuckets, LocalDemand, Standing};
-use crate::units::Instant;
+use crate::units::{Instant, Micros};
 
 /// The decision of each rule, and the fate of the request.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,11 +39,27 @@ pub(super) fn rule_on(
 /// refuses its key. There is nothing to wait for, so it names no time to come back.
 pub(super) fn bar(config: &Config, rule: u16) -> Ruling {
     let name = rule_of(config, rule).map_or("", |rule| rule.name.as_str());
+    let decided = (rule, Decision::Denied);
     Ruling {
-        decisions: vec![(rule, Decision::Denied)],
-        decided: (rule, Decision::Denied),
-        action: Action::Refuse(Answer::over_limit(config.headers, &[name], None, &[])),
+        decisions: vec![decided],
+        decided,
+        action: over_limit(config, rule, (&[name], None), &[]),
     }
+}
+
+/// The refusal in the name of the rule that decided: which rules were violated, and how long to wait.
+fn over_limit(
+    config: &Config,
+    decided: u16,
+    (violated, retry): (&[&str], Option<Micros>),
+    standings: &[RuleStanding<'_>],
+) -> Action {
+    let usual = Response::default();
+    let response = rule_of(config, decided).map_or(&usual, |rule| &rule.response);
+    let headers = config.headers;
+    Action::Refuse(Answer::over_limit(
+        headers, violated, retry, standings, response,
+    ))
 }
 
 fn rule_of(config: &Config, rule: u16) -> Option<&Rule> {
@@ -183,12 +199,7 @@ fn refuse(config: &Config, refused: &[Known<'_>], others: &[Known<'_>]) -> Rulin
     Ruling {
         decisions,
         decided: (decided, Decision::Denied),
-        action: Action::Refuse(Answer::over_limit(
-            config.headers,
-            &names,
-            retry,
-            &standings,
-        )),
+        action: over_limit(config, decided, (&names, retry), &standings),
     }
 }
 
@@ -248,9 +259,10 @@ fn refuse_locally(config: &Config, demands: &[LocalDemand], standings: &[Standin
     let slowest = violated.iter().max_by_key(|(_, standing)| standing.retry);
     let retry = slowest.map(|(_, standing)| standing.retry);
     let decision = Decision::DegradedLocalDeny;
+    let decided = slowest.map_or(0, |(rule, _)| *rule);
     Ruling {
         decisions: violated.iter().map(|(rule, _)| (*rule, decision)).collect(),
-        decided: (slowest.map_or(0, |(rule, _)| *rule), decision),
-        action: Action::Refuse(Answer::over_limit(config.headers, &names, retry, &[])),
+        decided: (decided, decision),
+        action: over_limit(config, decided, (&names, retry), &[]),
     }
 }

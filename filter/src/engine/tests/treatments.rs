@@ -144,3 +144,72 @@ fn requests_of_one_key_at_different_costs_are_charged_each_its_own() {
     let verdict = world.request_with(6, &headers);
     assert_eq!(verdict.expect("known from the cache").decision, Denied);
 }
+
+#[test]
+fn a_refusal_is_what_the_rule_that_decided_says() {
+    let rule = |name: &str, per: &str, response: &str| {
+        format!(
+            r#"{{ "name": "{name}", "key": [{{ "header": "x-api-key" }}], "missing_key": "deny",
+                "limit": {{ "requests": 1, "per": "{per}" }}, "on_failure": "local",
+                "response": {response} }}"#
+        )
+    };
+    let text = r#"{ "status": 403, "body": "later", "headers": { "X-Why": "limit" } }"#;
+    let rules = [
+        rule("short", "1m", r#"{ "status": 418, "body": "short" }"#),
+        rule("long", "1h", text),
+    ];
+    let mut world = World::new(&format!(r#"{{ "rules": [{}] }}"#, rules.join(",")));
+    let told = |world: &World, stream| {
+        let Action::Refuse(answer) = world.verdict(stream).action else {
+            panic!("refused")
+        };
+        let own = |name: &str| world.field(stream, name);
+        (
+            answer.status,
+            answer.body,
+            own("x-why"),
+            own("content-type"),
+        )
+    };
+    let why = Some("limit".to_owned());
+    let plain = Some("text/plain; charset=utf-8".to_owned());
+    // Both refuse, and the one with the longer wait decides.
+    world.round_trip(1, "a");
+    world.round_trip(2, "a");
+    let expected = (403, "later".to_owned(), why, plain);
+    assert_eq!(told(&world, 2), expected);
+    assert!(world.field(2, "retry-after").is_some());
+    // So it does without a count.
+    world.open_the_breaker();
+    world.request(3, "b");
+    world.request(4, "b");
+    assert_eq!(told(&world, 4), expected);
+    // A missing key is refused by the first rule that demands it.
+    world.request_with(5, &[]);
+    let (status, body, ..) = told(&world, 5);
+    assert_eq!((status, body.as_str()), (418, "short"));
+}
+
+#[test]
+fn a_response_without_a_body_is_the_usual_problem_with_its_status() {
+    let told = |response: &str| {
+        let mut world = World::new(&format!(
+            r#"{{ "rules": [ {{ "name": "r", "key": [{{ "header": "k" }}], "missing_key": "deny",
+                "limit": {{ "requests": 1, "per": "1h" }}, "response": {response} }} ] }}"#
+        ));
+        let Action::Refuse(answer) = world.request_with(1, &[]).expect("at once").action else {
+            panic!("refused")
+        };
+        let content_type = world.field(1, "content-type");
+        (answer.status, answer.body, content_type)
+    };
+    let (status, body, content_type) = told(r#"{ "status": 503 }"#);
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &body["status"]), (503, &503.into()));
+    assert_eq!(body["violated-policies"], serde_json::json!(["r"]));
+    assert_eq!(content_type.unwrap(), "application/problem+json");
+    assert_eq!(told(r#"{ "body": "" }"#), (429, String::new(), None));
+    let typed = told(r#"{ "body": "{}", "headers": { "content-type": "application/json" } }"#);
+    assert_eq!(typed, (429, "{}".into(), Some("application/json".into())));
+}
