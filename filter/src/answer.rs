@@ -3,11 +3,15 @@
 //! `RateLimit` and `RateLimit-Policy` follow draft-ietf-httpapi-ratelimit-headers-10: lists of
 //! structured-field strings with parameters. Rule names need no escaping there by configuration.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use crate::config::{Headers, Rule};
-use crate::limit::Standing;
+use crate::config::{Headers, Response, Rule};
+use crate::limit::{Limit, Standing};
 use crate::units::Micros;
+
+/// A header field: its name in lower case, and its value.
+pub type Field = (Cow<'static, str>, String);
 
 /// A complete answer of the filter's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub struct Answer {
     /// gRPC status, for requests that are.
     pub grpc_status: GrpcStatus,
     /// Header fields, content type included.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<Field>,
     /// The body; not sent to gRPC clients.
     pub body: String,
 }
@@ -36,6 +40,8 @@ pub enum GrpcStatus {
 pub struct RuleStanding<'a> {
     /// The rule.
     pub rule: &'a Rule,
+    /// The limit of this request's key.
+    pub limit: Limit,
     /// Its bucket after this request.
     pub standing: Standing,
 }
@@ -68,10 +74,7 @@ pub fn limit_headers(
         headers.push(("ratelimit", limits.join(", ")));
     }
     if let (true, Some(tightest)) = (enabled.x_ratelimit, standings.first()) {
-        headers.push((
-            "x-ratelimit-limit",
-            tightest.rule.limit.requests().to_string(),
-        ));
+        headers.push(("x-ratelimit-limit", tightest.limit.requests().to_string()));
         headers.push(("x-ratelimit-remaining", tightest.remaining().to_string()));
         headers.push((
             "x-ratelimit-reset",
@@ -84,7 +87,7 @@ pub fn limit_headers(
 impl RuleStanding<'_> {
     /// What the client may still send, never above the quota that `q` names.
     fn remaining(&self) -> u64 {
-        self.standing.remaining.min(self.rule.limit.requests())
+        self.standing.remaining.min(self.limit.requests())
     }
 
     /// Until there is more quota: the next request's worth when nothing is left, so that it never
@@ -111,13 +114,13 @@ impl RuleStanding<'_> {
     fn remaining_share(&self) -> u64 {
         let parts = u128::from(self.standing.remaining).saturating_mul(1_000_000);
         let share = parts
-            .checked_div(self.rule.limit.capacity().into())
+            .checked_div(self.limit.capacity().into())
             .unwrap_or_default();
         u64::try_from(share).unwrap_or(u64::MAX)
     }
 
     fn policy(&self) -> String {
-        let limit = self.rule.limit;
+        let limit = self.limit;
         let seconds = limit.per().secs_rounded_up();
         let window = if limit.per() == Micros::from_secs(seconds) {
             format!(";w={seconds}")
@@ -138,51 +141,75 @@ impl RuleStanding<'_> {
 }
 
 impl Answer {
-    /// The refusal of a request over its limit: 429 with `Retry-After`, and the limit fields when
-    /// the counts are known (`standings` is empty when they are not).
+    /// The refusal of a request over its limit: 429 or what the rule that decided says, with
+    /// `Retry-After`, and the limit fields when the counts are known (`standings` is empty when they
+    /// are not).
     pub fn over_limit(
         enabled: Headers,
         violated: &[&str],
         retry: Option<Micros>,
         standings: &[RuleStanding<'_>],
+        response: &Response,
     ) -> Self {
-        let mut headers = limit_headers(enabled, standings);
+        let mut headers = owned(limit_headers(enabled, standings));
         if let (true, Some(retry)) = (enabled.retry_after, retry) {
-            headers.push(("retry-after", retry.secs_rounded_up().max(1).to_string()));
+            let seconds = retry.secs_rounded_up().max(1).to_string();
+            headers.push(("retry-after".into(), seconds));
         }
-        headers.push(("x-envoy-ratelimited", "true".into()));
-        let body = serde_json::json!({
-            "type": QUOTA_EXCEEDED,
-            "title": "Too many requests: a rate limit is used up",
-            "status": 429,
-            "violated-policies": violated,
-        });
-        Self::problem(429, GrpcStatus::ResourceExhausted, headers, &body)
+        headers.push(("x-envoy-ratelimited".into(), "true".into()));
+        let status = response.status.unwrap_or(429);
+        // A rule's name needs no escaping in JSON.
+        let names = violated.iter().map(|name| format!("\"{name}\""));
+        let names = names.collect::<Vec<_>>().join(",");
+        let (content_type, body) = match &response.body {
+            Some(body) => ("text/plain; charset=utf-8", body.clone()),
+            None => problem(
+                QUOTA_EXCEEDED,
+                "Too many requests: a rate limit is used up",
+                status,
+                &format!(",\"violated-policies\":[{names}]"),
+            ),
+        };
+        let own = response.headers.iter();
+        let own = own.map(|(name, value)| (Cow::Owned(name.clone()), value.clone()));
+        headers.extend(own);
+        if !body.is_empty() && headers.iter().all(|(name, _)| name != CONTENT_TYPE) {
+            headers.push((CONTENT_TYPE.into(), content_type.into()));
+        }
+        Self {
+            status,
+            grpc_status: GrpcStatus::ResourceExhausted,
+            headers,
+            body,
+        }
     }
 
     /// The refusal of a request whose rule fails closed while Redis is away.
     pub fn unavailable() -> Self {
-        let headers = vec![("x-velocitygate", "unavailable".into())];
-        let body = serde_json::json!({
-            "type": TEMPORARY_REDUCED_CAPACITY,
-            "title": "The rate limit cannot be checked at the moment",
-            "status": 503,
-        });
-        Self::problem(503, GrpcStatus::Unavailable, headers, &body)
-    }
-
-    fn problem(
-        status: u32,
-        grpc_status: GrpcStatus,
-        mut headers: Vec<(&'static str, String)>,
-        body: &serde_json::Value,
-    ) -> Self {
-        headers.push(("content-type", "application/problem+json".into()));
+        let title = "The rate limit cannot be checked at the moment";
+        let (content_type, body) = problem(TEMPORARY_REDUCED_CAPACITY, title, 503, "");
+        let headers = vec![
+            ("x-velocitygate", "unavailable".into()),
+            (CONTENT_TYPE, content_type.into()),
+        ];
         Self {
-            status,
-            grpc_status,
-            headers,
-            body: body.to_string(),
+            status: 503,
+            grpc_status: GrpcStatus::Unavailable,
+            headers: owned(headers),
+            body,
         }
     }
+}
+
+const CONTENT_TYPE: &str = "content-type";
+
+/// Content type and body of a problem (RFC 9457). `more` is JSON members after a comma.
+fn problem(kind: &str, title: &str, status: u32, more: &str) -> (&'static str, String) {
+    let body = format!("{{\"type\":\"{kind}\",\"title\":\"{title}\",\"status\":{status}{more}}}");
+    ("application/problem+json", body)
+}
+
+fn owned(fields: Vec<(&'static str, String)>) -> Vec<Field> {
+    let fields = fields.into_iter();
+    fields.map(|(name, value)| (name.into(), value)).collect()
 }

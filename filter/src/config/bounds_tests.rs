@@ -5,7 +5,7 @@ use super::*;
 use serde_json::{Value as Json, json};
 
 #[track_caller]
-fn edge(inside: &Json, outside: &Json, path: &str) {
+pub(super) fn edge(inside: &Json, outside: &Json, path: &str) {
     parse(inside).expect("inside the bound");
     let problems = parse(outside).expect_err("outside the bound").to_string();
     assert!(
@@ -192,6 +192,23 @@ fn every_text_has_a_longest() {
         &path(PATH_BYTES_MAX + 1),
         "rules[0].match.path.exact",
     );
+    let segment = |n: usize| with_rule(&json!({ "key": [{ "property": ["a".repeat(n)] }] }));
+    edge(
+        &segment(PATH_PART_BYTES_MAX),
+        &segment(PATH_PART_BYTES_MAX + 1),
+        "rules[0].key[0].property[0]",
+    );
+    let method = |n: usize| matching(json!({ "methods": ["A".repeat(n)] }));
+    edge(
+        &method(METHOD_BYTES_MAX),
+        &method(METHOD_BYTES_MAX + 1),
+        "rules[0].match.methods[0]",
+    );
+}
+
+#[test]
+fn every_value_of_a_test_has_a_longest() {
+    let matching = |fields: Json| with_rule(&json!({ "match": fields }));
     for (list, named) in [
         ("headers", json!({ "name": "x" })),
         ("query", json!({ "name": "x" })),
@@ -212,18 +229,6 @@ fn every_text_has_a_longest() {
             edge(&value(1), &value(0), &path);
         }
     }
-    let segment = |n: usize| with_rule(&json!({ "key": [{ "property": ["a".repeat(n)] }] }));
-    edge(
-        &segment(PATH_PART_BYTES_MAX),
-        &segment(PATH_PART_BYTES_MAX + 1),
-        "rules[0].key[0].property[0]",
-    );
-    let method = |n: usize| matching(json!({ "methods": ["A".repeat(n)] }));
-    edge(
-        &method(METHOD_BYTES_MAX),
-        &method(METHOD_BYTES_MAX + 1),
-        "rules[0].match.methods[0]",
-    );
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Headers {
                 },
             ),
         ];
-        let families = value.list((0, FAMILIES.len()), |name| name.choice(&FAMILIES, &[]))?;
+        let families = value.list((0, FAMILIES.len()), |name| name.choice(&FAMILIES))?;
         Some(families.into_iter().fold(NONE, Self::and))
     }
 

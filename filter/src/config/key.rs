@@ -50,11 +50,7 @@ fn bits(value: &Value<'_>, max: u8) -> Option<u8> {
 
 /// `{"method": false}` would be a part that is no part.
 fn yes(value: &Value<'_>, part: Part) -> Option<Part> {
-    if value.flag()? {
-        Some(part)
-    } else {
-        value.expected("true")
-    }
+    value.yes().map(|()| part)
 }
 
 fn metadata(value: &Value<'_>) -> Option<Part> {

@@ -21,13 +21,24 @@ pub struct Lease {
     pub ttl: Micros,
 }
 
-/// Reads the lease of a rule with this limit, a request of which costs `cost` at most.
-pub(super) fn read(value: &Value<'_>, limit: Option<Limit>, cost: Option<u64>) -> Option<Lease> {
+/// What the lease of a rule has to fit.
+pub(super) struct Fit {
+    /// The limits of the rule's keys.
+    pub(super) limits: Vec<Limit>,
+    /// The most that a request costs.
+    pub(super) cost: u64,
+}
+
+/// Reads a lease. `fit` is `None` where the rule has a problem, which is noted already.
+pub(super) fn read(value: &Value<'_>, fit: Option<&Fit>) -> Option<Lease> {
     value.object(|fields| {
         let max = fields.required("max", |value| value.whole(1..=LEASE_TOKENS_MAX));
         let ttl = fields.required("ttl", |value| {
             let ttl = value.whole_millis(LEASE_TTL_MIN..=LEASE_TTL_MAX)?;
-            fits(value, limit?, cost?, ttl).then_some(ttl)
+            let Fit { limits, cost } = fit?;
+            let mut limits = limits.iter();
+            let fit = limits.all(|limit| fits(value, limit, *cost, ttl));
+            fit.then_some(ttl)
         });
         Some(Lease {
             max: max?,
@@ -37,7 +48,7 @@ pub(super) fn read(value: &Value<'_>, limit: Option<Limit>, cost: Option<u64>) -
 }
 
 /// Whether what Redis counts for the leased rule leaves room for a request.
-fn fits(value: &Value<'_>, limit: Limit, cost: u64, ttl: Micros) -> bool {
+fn fits(value: &Value<'_>, limit: &Limit, cost: u64, ttl: Micros) -> bool {
     let problem = match limit.leased(ttl) {
         None => {
             "a lease this long leaves less than one token in the bucket (burst - requests x ttl / per)"

@@ -1,7 +1,7 @@
 //! `limit`: how much a rule allows.
 
 use super::scalar::Ratio;
-use super::value::Value;
+use super::value::{Fields, Value};
 use crate::limit::{Limit, TokenBucket, Window};
 use crate::units::Micros;
 
@@ -34,23 +34,67 @@ const ALGORITHMS: [(&str, Algorithm); 4] = [
     ("fixed_window", Algorithm::FixedWindow),
 ];
 
+/// The fields that an override may set; of an algorithm there is one a rule.
+pub(super) const OVERRIDABLE: [&str; 3] = ["requests", "per", "burst"];
+
 pub(super) fn read(value: &Value<'_>) -> Option<Limit> {
     value.object(|fields| {
         let algorithm = fields.or("algorithm", Algorithm::TokenBucket, |value| {
-            value.choice(&ALGORITHMS, &[])
+            value.choice(&ALGORITHMS)
         });
         let requests = fields.required("requests", |value| requests(value, algorithm));
-        let per = fields.required("per", |value| value.whole_millis(PER_MIN..=PER_MAX));
+        let per = fields.required("per", per);
         let burst = fields.or("burst", requests, |value| burst(value, algorithm));
-        let (requests, per, burst) = (requests?, per?, burst?);
-        let window = Window { requests, per };
-        match algorithm? {
-            Algorithm::TokenBucket => token_bucket(value, window, burst),
-            Algorithm::SlidingWindow => Some(Limit::SlidingWindow(window)),
-            Algorithm::SlidingLog => Some(Limit::SlidingLog(window)),
-            Algorithm::FixedWindow => Some(Limit::FixedWindow(window)),
-        }
+        limit(value, algorithm?, (requests?, per?), burst?)
     })
+}
+
+/// The limit of an override: what it does not name is `base`'s. `None` is a base with a problem.
+pub(super) fn over(
+    value: &Value<'_>,
+    fields: &mut Fields<'_, '_>,
+    base: Option<&Limit>,
+) -> Option<Limit> {
+    let algorithm = base.map(algorithm);
+    let requests = fields.or("requests", base.map(Limit::requests), |value| {
+        requests(value, algorithm)
+    });
+    let per = fields.or("per", base.map(Limit::per), per);
+    // A burst that was left out of the rule follows the override's requests, too.
+    let own = base.map(Limit::capacity);
+    let follows = own == base.map(Limit::requests);
+    let burst = fields.or("burst", if follows { requests } else { own }, |value| {
+        burst(value, algorithm)
+    });
+    limit(value, algorithm?, (requests?, per?), burst?)
+}
+
+const fn algorithm(limit: &Limit) -> Algorithm {
+    match limit {
+        Limit::TokenBucket(_) => Algorithm::TokenBucket,
+        Limit::SlidingWindow(_) => Algorithm::SlidingWindow,
+        Limit::SlidingLog(_) => Algorithm::SlidingLog,
+        Limit::FixedWindow(_) => Algorithm::FixedWindow,
+    }
+}
+
+fn limit(
+    value: &Value<'_>,
+    algorithm: Algorithm,
+    (requests, per): (u64, Micros),
+    burst: u64,
+) -> Option<Limit> {
+    let window = Window { requests, per };
+    match algorithm {
+        Algorithm::TokenBucket => token_bucket(value, window, burst),
+        Algorithm::SlidingWindow => Some(Limit::SlidingWindow(window)),
+        Algorithm::SlidingLog => Some(Limit::SlidingLog(window)),
+        Algorithm::FixedWindow => Some(Limit::FixedWindow(window)),
+    }
+}
+
+fn per(value: &Value<'_>) -> Option<Micros> {
+    value.whole_millis(PER_MIN..=PER_MAX)
 }
 
 fn requests(value: &Value<'_>, algorithm: Option<Algorithm>) -> Option<u64> {

@@ -5,21 +5,27 @@
 //! `read` function. To add a field: add it to the type, and one line to `read`.
 
 mod breaker;
+mod cost;
 mod document;
+mod fallback;
 mod headers;
 mod key;
 mod lease;
 mod limit;
 mod matcher;
+mod overrides;
 mod problems;
 mod protobuf;
 mod redis;
+mod response;
 mod rule;
 mod scalar;
 mod value;
 
 pub use breaker::Breaker;
+pub use cost::{Cost, HeaderCost};
 pub use document::{DEPTH_MAX, DOCUMENT_BYTES_MAX};
+pub use fallback::OnFailure;
 pub use headers::Headers;
 pub use key::{KEY_PARTS_MAX, VALUE_MAX};
 pub use lease::{LEASE_TOKENS_MAX, LEASE_TTL_MAX, LEASE_TTL_MIN, Lease};
@@ -28,17 +34,21 @@ pub use matcher::{
     HOST_BYTES_MAX, HOSTS_MAX, METHOD_BYTES_MAX, METHODS_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX,
     TESTS_MAX,
 };
+pub use overrides::{OVERRIDES_MAX, Override, Overrides};
 pub use problems::{PROBLEMS_MAX, Problems};
 pub use redis::{
     CLUSTER_BYTES_MAX, KEY_PREFIX_BYTES_MAX, MAX_WAITING_MAX, Redis, TIMEOUT_MAX, TIMEOUT_MIN,
 };
-pub use rule::{MissingKey, OnFailure, PATTERNS_MAX, RULE_NAME_BYTES_MAX, RULES_MAX, Rule};
+pub use response::{BODY_BYTES_MAX, RESPONSE_HEADERS_MAX, Response};
+pub use rule::{
+    Counted, MissingKey, PATTERNS_MAX, RULE_NAME_BYTES_MAX, RULES_MAX, Rule, Treatment,
+};
 pub use scalar::{
     NAME_BYTES_MAX, PATH_PART_BYTES_MAX, PATH_PARTS_MAX, Ratio, TEST_VALUE_BYTES_MAX,
     parse_duration,
 };
 
-use crate::matching::{Keyed, Request};
+use crate::matching::Request;
 use value::Value;
 
 /// A whole validated configuration of the HTTP root.
@@ -84,18 +94,20 @@ impl Config {
         })
     }
 
-    /// The rules that match a request, by their place in [`Config::rules`], each with what it
-    /// counts the request by.
-    pub fn applicable(&self, request: &Request<'_>) -> impl Iterator<Item = (usize, Keyed)> {
+    /// The rules that match a request, by their place in [`Config::rules`], each with how it treats
+    /// the request.
+    pub fn applicable(&self, request: &Request<'_>) -> impl Iterator<Item = (usize, Treatment)> {
         self.rules
             .iter()
             .enumerate()
             .filter(|(_, rule)| rule.matcher.matches(request))
-            .map(|(index, rule)| (index, rule.keyed(request)))
+            .map(|(index, rule)| (index, rule.treatment(request)))
     }
 }
 
 #[cfg(test)]
 mod bounds_tests;
+#[cfg(test)]
+mod rule_bounds_tests;
 #[cfg(test)]
 mod tests;

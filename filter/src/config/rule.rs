@@ -1,11 +1,11 @@
 //! `rules`: the limits, each with the requests it counts and what happens to the surplus.
 
-use super::document::Node;
-use super::scalar::Ratio;
-use super::value::{Fields, Value};
-use super::{Lease, TOKENS_MAX, key, lease, limit, matcher};
-use crate::limit::{Limit, TokenBucket};
-use crate::matching::{KeyRecipe, Keyed, Matcher, Request};
+use super::fallback::Fallback;
+use super::overrides::Base;
+use super::value::Value;
+use super::{Cost, Lease, OnFailure, Override, Overrides, Response, key, lease, limit, matcher};
+use crate::limit::Limit;
+use crate::matching::{Key, KeyRecipe, Matcher, Request};
 
 /// The most rules: every request is tried against each.
 pub const RULES_MAX: usize = 256;
@@ -27,14 +27,18 @@ pub struct Rule {
     pub missing_key: MissingKey,
     /// How much is allowed.
     pub limit: Limit,
-    /// Tokens a request takes; at most the limit's capacity. 0 reads without charging.
-    pub cost: u64,
+    /// Keys that are treated in a way of their own.
+    pub overrides: Overrides,
+    /// Tokens a request takes; at most the capacity of the limit and of each override's.
+    pub cost: Cost,
     /// What happens when Redis does not answer.
     pub on_failure: OnFailure,
     /// What a worker may take ahead of its requests; without it every decision is Redis's.
     pub lease: Option<Lease>,
     /// Decide, count and export, but never refuse.
     pub shadow: bool,
+    /// What refused requests are told.
+    pub response: Response,
 }
 
 /// What a rule does with a request that lacks a part of its key.
@@ -48,39 +52,52 @@ pub enum MissingKey {
     Deny,
 }
 
-/// What a rule decides when the count is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Let the request pass (fail open).
-    Allow,
-    /// Refuse it with 503 (fail closed).
+/// How a rule that matches a request treats it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// Counts it.
+    Count(Counted),
+    /// Lets it pass: an override says so.
+    Unlimited,
+    /// Refuses it: a part of the key is absent and `missing_key` is `deny`, or an override says so.
     Deny,
-    /// Ask a bucket of this worker: the rule's `requests` and capacity times `local.share`, each
-    /// rounded down but at least 1, over the same window. At least the rule's cost fits in it.
-    Local(TokenBucket),
+    /// Does not apply after all: a part of the key is absent and `missing_key` is `skip`.
+    Skip,
 }
 
-/// The value of `on_failure`, before the local bucket is known.
-#[derive(Clone, Copy)]
-enum Policy {
-    Allow,
-    Deny,
-    Local,
+/// What a request is counted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The key.
+    pub key: Key,
+    /// The limit of that key.
+    pub limit: Limit,
+    /// What happens when Redis does not answer.
+    pub on_failure: OnFailure,
+    /// Tokens the request takes.
+    pub cost: u64,
 }
 
 impl Rule {
-    /// The cost when the document names none.
-    pub const COST: u64 = 1;
-    /// The share of a local bucket when the document names none.
-    pub const LOCAL_SHARE: Ratio = Ratio(500_000);
-
-    pub(super) fn keyed(&self, request: &Request<'_>) -> Keyed {
+    pub(super) fn treatment(&self, request: &Request<'_>) -> Treatment {
         let key = self.key.key(request);
         match self.missing_key {
-            MissingKey::Skip if key.missing => Keyed::Skip,
-            MissingKey::Deny if key.missing => Keyed::Deny,
-            _ => Keyed::By(key),
+            MissingKey::Skip if key.missing => return Treatment::Skip,
+            MissingKey::Deny if key.missing => return Treatment::Deny,
+            _ => {}
         }
+        let (limit, on_failure) = match self.overrides.get(&key) {
+            None => (self.limit, self.on_failure),
+            Some(Override::Limit(limit, on_failure)) => (limit, on_failure),
+            Some(Override::Unlimited) => return Treatment::Unlimited,
+            Some(Override::Deny) => return Treatment::Deny,
+        };
+        Treatment::Count(Counted {
+            key,
+            limit,
+            on_failure,
+            cost: self.cost.of(request),
+        })
     }
 
     fn read<'d>(value: &Value<'d>, names: &mut Vec<&'d str>) -> Option<Self> {
@@ -90,26 +107,52 @@ impl Rule {
             let key = fields.or("key", KeyRecipe::default(), key::read);
             let missing_key = fields.or("missing_key", MissingKey::Share, missing_key);
             let limit = fields.required("limit", limit::read);
-            let cost = fields.or("cost", Self::COST, |value| cost(value, limit.as_ref()));
-            let on_failure = on_failure(fields, limit.as_ref(), cost);
-            let shadow = fields.or("shadow", false, Value::flag);
-            let lease = fields.or("lease", Some(None), |value| {
-                lease::read(value, limit, cost).map(Some)
+            let cost = fields.or("cost", Cost::Fixed(Cost::DEFAULT), |value| {
+                Cost::read(value, limit.as_ref())
             });
-            fields.not_yet(&["overrides", "response"]);
+            let fallback = Fallback::read(fields, limit.as_ref(), cost.as_ref());
+            let base = Base {
+                key: key.as_ref(),
+                limit: limit.as_ref(),
+                cost: cost.as_ref(),
+                fallback,
+            };
+            let overrides = fields.or("overrides", Overrides::default(), |value| {
+                Overrides::read(value, base)
+            });
+            let shadow = fields.or("shadow", false, Value::flag);
+            let fit = lease_fit(limit, overrides.as_ref(), cost.as_ref());
+            let lease = fields.or("lease", Some(None), |value| {
+                lease::read(value, fit.as_ref()).map(Some)
+            });
+            let response = fields.or("response", Response::default(), Response::read);
+            let limit = limit?;
             Some(Self {
                 name: name?.to_owned(),
                 matcher: matcher?,
                 key: key?,
                 missing_key: missing_key?,
-                limit: limit?,
+                limit,
+                overrides: overrides?,
                 cost: cost?,
-                on_failure: on_failure?,
+                on_failure: fallback?.of(&limit),
                 lease: lease?,
                 shadow: shadow?,
+                response: response?,
             })
         })
     }
+}
+
+fn lease_fit(
+    limit: Option<Limit>,
+    overrides: Option<&Overrides>,
+    cost: Option<&Cost>,
+) -> Option<lease::Fit> {
+    Some(lease::Fit {
+        limits: overrides?.limits().chain([limit?]).collect(),
+        cost: cost?.max(),
+    })
 }
 
 pub(super) fn read_all(value: &Value<'_>) -> Option<Vec<Rule>> {
@@ -142,52 +185,5 @@ fn missing_key(value: &Value<'_>) -> Option<MissingKey> {
         ("skip", MissingKey::Skip),
         ("deny", MissingKey::Deny),
     ];
-    value.choice(&choices, &[])
-}
-
-/// A request that costs more than the bucket holds could never pass.
-fn cost(value: &Value<'_>, limit: Option<&Limit>) -> Option<u64> {
-    if matches!(value.node(), Node::Object(_)) {
-        return value.refuse("a cost taken from a header is not supported yet");
-    }
-    let cost = value.whole(0..=TOKENS_MAX)?;
-    match limit {
-        Some(limit) if cost > limit.capacity() => value.expected(format_args!(
-            "at most what the limit admits at once, {}",
-            limit.capacity()
-        )),
-        _ => Some(cost),
-    }
-}
-
-fn on_failure(
-    fields: &mut Fields<'_, '_>,
-    limit: Option<&Limit>,
-    cost: Option<u64>,
-) -> Option<OnFailure> {
-    let policies = [
-        ("allow", Policy::Allow),
-        ("deny", Policy::Deny),
-        ("local", Policy::Local),
-    ];
-    let policy = fields.or("on_failure", Policy::Allow, |value| {
-        value.choice(&policies, &[])
-    });
-    let bucket = fields.or_read_empty("local", |value| {
-        let share = value.object(|fields| fields.or("share", Rule::LOCAL_SHARE, Value::share))?;
-        let bucket = limit::local(limit?, share);
-        let too_small = cost.is_some_and(|cost| cost > bucket.burst);
-        if too_small && matches!(policy, Some(Policy::Local)) {
-            return value.refuse(format_args!(
-                "this share makes a bucket of {}, which could never admit the rule's cost",
-                bucket.burst
-            ));
-        }
-        Some(bucket)
-    });
-    match (policy?, bucket?) {
-        (Policy::Allow, _) => Some(OnFailure::Allow),
-        (Policy::Deny, _) => Some(OnFailure::Deny),
-        (Policy::Local, bucket) => Some(OnFailure::Local(bucket)),
-    }
+    value.choice(&choices)
 }

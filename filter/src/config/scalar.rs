@@ -48,6 +48,7 @@ pub fn parse_duration(text: &str) -> Option<Micros> {
 
 /// Readers of single values; see the convention in [`super::value`].
 impl<'d> Value<'d> {
+    #[inline(never)]
     pub(super) fn flag(&self) -> Option<bool> {
         match self.node() {
             Node::Flag(flag) => Some(*flag),
@@ -55,6 +56,7 @@ impl<'d> Value<'d> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
         match self.node() {
             Node::Whole(number) if range.contains(number) => Some(*number),
@@ -66,6 +68,7 @@ impl<'d> Value<'d> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn duration(&self, range: RangeInclusive<Micros>) -> Option<Micros> {
         let Some(span) = self.node().text().and_then(parse_duration) else {
             return self.expected("a duration such as \"1s\"");
@@ -81,6 +84,7 @@ impl<'d> Value<'d> {
     }
 
     /// A duration that reaches Envoy or Redis, which count in milliseconds.
+    #[inline(never)]
     pub(super) fn whole_millis(&self, range: RangeInclusive<Micros>) -> Option<Micros> {
         let span = self.duration(range)?;
         if Micros::from_millis(span.whole_millis()) == span {
@@ -90,6 +94,7 @@ impl<'d> Value<'d> {
     }
 
     /// A number above 0 and at most 1 that has at most six decimals, so that nothing is rounded.
+    #[inline(never)]
     pub(super) fn share(&self) -> Option<Ratio> {
         let share = match self.node() {
             Node::Whole(1) => 1.0,
@@ -107,12 +112,8 @@ impl<'d> Value<'d> {
     }
 
     /// A text of 1 to `max` bytes, all of which are `allowed`; `what` describes it.
-    pub(super) fn text(
-        &self,
-        what: &str,
-        max: usize,
-        allowed: impl Fn(u8) -> bool,
-    ) -> Option<&'d str> {
+    #[inline(never)]
+    pub(super) fn text(&self, what: &str, max: usize, allowed: fn(u8) -> bool) -> Option<&'d str> {
         match self.node().text() {
             Some(text) if (1..=max).contains(&text.len()) && text.bytes().all(allowed) => {
                 Some(text)
@@ -121,18 +122,30 @@ impl<'d> Value<'d> {
         }
     }
 
-    /// One of a few names. A name in `not_yet` is the contract's, but not supported.
-    pub(super) fn choice<T: Copy>(
-        &self,
-        choices: &[(&'static str, T)],
-        not_yet: &[&'static str],
-    ) -> Option<T> {
+    /// A text of any bytes, none included.
+    #[inline(never)]
+    pub(super) fn short_text(&self, max: usize) -> Option<&'d str> {
+        match self.node().text() {
+            Some(text) if text.len() <= max => Some(text),
+            _ => self.expected(format_args!("a text of at most {max} bytes")),
+        }
+    }
+
+    /// A flag that says nothing when it is false.
+    #[inline(never)]
+    pub(super) fn yes(&self) -> Option<()> {
+        if self.flag()? {
+            Some(())
+        } else {
+            self.expected("true")
+        }
+    }
+
+    /// One of a few names.
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
         let name = self.node().text().unwrap_or_default();
         if let Some((_, choice)) = choices.iter().find(|(known, _)| *known == name) {
             return Some(*choice);
-        }
-        if not_yet.contains(&name) {
-            return self.refuse(format_args!("{name:?} is not supported yet"));
         }
         self.expected(format_args!(
             "one of {}",
@@ -141,6 +154,7 @@ impl<'d> Value<'d> {
     }
 
     /// The name of a header, in lower case. Envoy has no header `host`: it becomes `:authority`.
+    #[inline(never)]
     pub(super) fn header_name(&self) -> Option<String> {
         let name = self.token("the name of a header")?;
         if name.eq_ignore_ascii_case("host") {
@@ -151,36 +165,46 @@ impl<'d> Value<'d> {
     }
 
     /// The name of a cookie, whose grammar is that of a header's, but in its case.
+    #[inline(never)]
     pub(super) fn cookie_name(&self) -> Option<String> {
         self.token("the name of a cookie").map(Into::into)
     }
 
     /// The name of a query parameter, as it is when decoded.
+    #[inline(never)]
     pub(super) fn parameter_name(&self) -> Option<String> {
         let name = self.text("the name of a parameter", NAME_BYTES_MAX, |_| true)?;
         Some(name.to_owned())
     }
 
     /// The path of a property: the host separates its parts by NUL.
+    #[inline(never)]
     pub(super) fn property_path(&self) -> Option<Vec<String>> {
         self.list((1, PATH_PARTS_MAX), Self::path_part)
     }
 
     /// The keys of an entry of metadata: a filter's name and at least one below it.
+    #[inline(never)]
     pub(super) fn metadata_keys(&self) -> Option<Vec<String>> {
         self.list((2, PATH_PARTS_MAX), Self::path_part)
     }
 
+    #[inline(never)]
     fn path_part(&self) -> Option<String> {
         let allowed = |byte: u8| byte != 0;
         let part = self.text("a part of a path without NUL", PATH_PART_BYTES_MAX, allowed)?;
         Some(part.to_owned())
     }
 
+    #[inline(never)]
     fn token(&self, what: &str) -> Option<&'d str> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        self.text(what, NAME_BYTES_MAX, allowed)
+        self.text(what, NAME_BYTES_MAX, is_token)
     }
+}
+
+/// Whether a name of a header or a cookie may hold this byte.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 impl Node {

@@ -66,10 +66,12 @@ fn the_defaults_are_those_of_the_contract() {
             per: Micros::from_secs(1),
             burst: 10,
         }),
-        cost: 1,
+        overrides: Overrides::default(),
+        cost: Cost::Fixed(1),
         on_failure: OnFailure::Allow,
         lease: None,
         shadow: false,
+        response: Response::default(),
     };
     assert_eq!(config.rules, [rule]);
 }
@@ -153,15 +155,20 @@ fn a_rule_applies_with_a_key_or_as_missing_key_says() {
         config.applicable(&Request::new(&host)).collect()
     };
     let by = |text: &str, missing| {
-        Keyed::By(Key {
-            text: text.into(),
-            missing,
+        Treatment::Count(Counted {
+            key: Key {
+                text: text.into(),
+                missing,
+            },
+            limit: config.rules[0].limit,
+            on_failure: OnFailure::Allow,
+            cost: 1,
         })
     };
     let lacking = [
         (0, by("%-", true)),
-        (1, Keyed::Skip),
-        (2, Keyed::Deny),
+        (1, Treatment::Skip),
+        (2, Treatment::Deny),
         (4, by("", false)),
     ];
     assert_eq!(applicable(&[]), lacking);
@@ -172,6 +179,59 @@ fn a_rule_applies_with_a_key_or_as_missing_key_says() {
         (4, by("", false)),
     ];
     assert_eq!(applicable(&[("x", "a")]), having);
+}
+
+#[test]
+fn an_override_inherits_what_it_does_not_name_and_is_found_by_the_values_of_the_key() {
+    let limit = |requests, per, burst| {
+        Limit::TokenBucket(TokenBucket {
+            requests,
+            per: Micros::from_secs(per),
+            burst,
+        })
+    };
+    let document = |base: Json| {
+        with_rule(&json!({
+            "limit": base, "on_failure": "local",
+            "key": [{ "header": "x" }, { "header": "y" }],
+            "overrides": [
+                { "key": ["gold", "a|b"], "requests": 1_000 },
+                { "key": ["gold", ""], "per": "1m", "burst": 7 },
+                { "key": ["health", "a"], "unlimited": true },
+                { "key": ["evil", "a"], "deny": true },
+            ],
+        }))
+    };
+    let treated = |base: Json, x: &str, y: &str| {
+        let config = parse(&document(base)).unwrap();
+        let host = FakeHost::with_headers(&[("x", x), ("y", y)]);
+        let request = Request::new(&host);
+        match config.applicable(&request).next().unwrap().1 {
+            Treatment::Count(counted) => Some((counted.limit, counted.on_failure)),
+            Treatment::Unlimited => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let local = |requests, burst, per| {
+        OnFailure::Local(TokenBucket {
+            requests,
+            per: Micros::from_secs(per),
+            burst,
+        })
+    };
+    let burst = json!({ "requests": 10, "per": "1s", "burst": 20 });
+    let counted = |x, y| treated(burst.clone(), x, y);
+    let own = (limit(10, 1, 20), local(5, 10, 1));
+    assert_eq!(counted("gold", "c"), Some(own));
+    let gold = (limit(1_000, 1, 20), local(500, 10, 1));
+    assert_eq!(counted("gold", "a|b"), Some(gold));
+    let slow = (limit(10, 60, 7), local(5, 3, 60));
+    assert_eq!(counted("gold", ""), Some(slow));
+    assert_eq!(counted("health", "a"), None);
+    // A burst that the rule does not name is the requests, also the override's.
+    let plain = json!({ "requests": 10, "per": "1s" });
+    let gold = (limit(1_000, 1, 1_000), local(500, 500, 1));
+    assert_eq!(treated(plain, "gold", "a|b"), Some(gold));
 }
 
 /// JSON with the names and texts of a configuration, so that it gets deep into the readers.

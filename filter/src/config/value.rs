@@ -37,13 +37,26 @@ impl<'d> Value<'d> {
 
     /// Notes a problem of this value. Returns `None` for the caller to return.
     pub(super) fn refuse<T>(&self, problem: impl fmt::Display) -> Option<T> {
-        self.ledger.note(&self.path, format_args!("{problem}"));
+        self.note(&problem);
         None
     }
 
     /// Notes that this value is not what it should be.
     pub(super) fn expected<T>(&self, what: impl fmt::Display) -> Option<T> {
-        self.refuse(format_args!("expected {what}, found {}", self.node))
+        self.note_other_than(&what);
+        None
+    }
+
+    // Never inlined, as some others here and in `scalar`: a configuration is read once, and copies
+    // of this in each of its readers would be a tenth of the module.
+    #[inline(never)]
+    fn note(&self, problem: &dyn fmt::Display) {
+        self.ledger.note(&self.path, format_args!("{problem}"));
+    }
+
+    #[inline(never)]
+    fn note_other_than(&self, what: &dyn fmt::Display) {
+        self.note(&format_args!("expected {what}, found {}", self.node));
     }
 
     /// Reads an object. Fields that `read` did not ask for are unknown, and noted.
@@ -62,6 +75,39 @@ impl<'d> Value<'d> {
         let result = read(&mut fields);
         fields.note_strangers();
         result
+    }
+
+    /// Reads an object of `min` to `max` members whose names are the document's to choose. Those that
+    /// differ in case alone are the same.
+    pub(super) fn members<T>(
+        &self,
+        (min, max): (usize, usize),
+        read: fn(&str, &Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Node::Object(members) = self.node else {
+            return self.expected("an object");
+        };
+        if members.len() < min || members.len() > max {
+            let found = members.len();
+            return self.refuse(format_args!(
+                "expected {min} to {max} fields, found {found}"
+            ));
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        let read_member = |(name, node): &'d (String, Node)| {
+            let (path, ledger) = (joined(&self.path, name), self.ledger);
+            let value = Self { node, path, ledger };
+            if seen
+                .iter()
+                .any(|earlier| earlier.eq_ignore_ascii_case(name))
+            {
+                return value.refuse("given more than once");
+            }
+            seen.push(name);
+            read(name, &value)
+        };
+        let members: Vec<Option<T>> = members.iter().map(read_member).collect();
+        members.into_iter().collect()
     }
 
     /// Reads a list of `min` to `max` items. Every item is read, whatever became of the others.
@@ -132,15 +178,6 @@ impl<'d> Fields<'_, 'd> {
         read(&value)
     }
 
-    /// Fields that the contract names and this version cannot honour: refused, never ignored.
-    pub(super) fn not_yet(&mut self, names: &[&'static str]) {
-        for &name in names {
-            if let Some(value) = self.take(name) {
-                value.refuse::<()>("not supported yet");
-            }
-        }
-    }
-
     /// Exactly one of `variants`.
     pub(super) fn one_of<T>(&mut self, variants: &[Variant<T>]) -> Option<T> {
         let mut found = Vec::new();
@@ -161,6 +198,12 @@ impl<'d> Fields<'_, 'd> {
         }
     }
 
+    /// Whether any of these fields is there.
+    pub(super) fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.get(name).is_some())
+    }
+
+    #[inline(never)]
     fn get(&self, name: &str) -> Option<&'d Node> {
         self.members
             .iter()
@@ -168,25 +211,22 @@ impl<'d> Fields<'_, 'd> {
             .map(|(_, node)| node)
     }
 
+    #[inline(never)]
     fn take(&mut self, name: &'static str) -> Option<Value<'d>> {
         self.known.push(name);
         self.get(name).map(|node| self.at(name, node))
     }
 
+    #[inline(never)]
     fn at(&self, name: &str, node: &'d Node) -> Value<'d> {
-        let name = shortened(name).escape_debug().to_string();
-        let path = if self.object.path.is_empty() {
-            name
-        } else {
-            format!("{}.{name}", self.object.path)
-        };
         Value {
             node,
-            path,
+            path: joined(&self.object.path, name),
             ledger: self.object.ledger,
         }
     }
 
+    #[inline(never)]
     fn note_strangers(&self) {
         let mut seen = hashbrown::HashSet::new();
         for (name, node) in self.members {
@@ -198,6 +238,17 @@ impl<'d> Fields<'_, 'd> {
                 self.at(name, node).refuse::<()>("given more than once");
             }
         }
+    }
+}
+
+/// The path of a member. Names are escaped: a configuration must not be able to forge log lines.
+fn joined(path: &str, name: &str) -> String {
+    let name = shortened(name);
+    let name = name.escape_debug();
+    if path.is_empty() {
+        name.to_string()
+    } else {
+        format!("{path}.{name}")
     }
 }
 

@@ -176,18 +176,13 @@ mod tests {
 
     impl Keys {
         fn bucket(&self, key: &str, cost: u64) -> Bucket {
-            Bucket {
-                rule: 0,
-                key: key.into(),
-                fingerprint: self.0.of(key.as_bytes()),
-                limit: Limit::TokenBucket(TokenBucket {
-                    requests: 10,
-                    per: Micros::from_secs(1),
-                    burst: 10,
-                }),
-                cost,
-                lease: None,
-            }
+            let limit = Limit::TokenBucket(TokenBucket {
+                requests: 10,
+                per: Micros::from_secs(1),
+                burst: 10,
+            });
+            let fingerprint = self.0.of(key.as_bytes());
+            Bucket::of_no_rule(key.into(), fingerprint, limit, cost)
         }
     }
 

@@ -34,10 +34,10 @@ pub use effect::{Action, CallEnd, CallId, Effect, OutgoingCall, Step, StreamId, 
 
 use crate::breaker::{Breaker, SharedCell, State};
 use crate::census::Census;
-use crate::config::{Config, Rule};
+use crate::config::{Config, Counted, Rule, Treatment};
 use crate::fingerprint::Fingerprints;
 use crate::limit::LocalBuckets;
-use crate::matching::{Key, Keyed, Request, redis_key};
+use crate::matching::{Key, Request, redis_key};
 use crate::metrics::Metric;
 use crate::units::{Instant, Micros};
 use calls::Call;
@@ -46,7 +46,7 @@ use effects::Effects;
 use leases::Leases;
 use refunds::Refunds;
 use ruling::Ruling;
-use waiter::{Bucket, Part, Waiter};
+use waiter::{Bucket, Part, PartResult, Waiter};
 
 /// Ticks come this often while a request waits or the breaker is not closed. It bounds how far
 /// behind its deadline a request is finished when the host forgets a call's own timeout.
@@ -215,30 +215,32 @@ impl<C: SharedCell> Engine<C> {
         }
     }
 
-    /// What the request asks of Redis; or, when it lacks a key that a rule demands, its end.
+    /// What the request asks of Redis; or, when a rule refuses it without a count, its end.
     fn parts(&self, request: &Request<'_>) -> Result<Vec<Part>, Ruling> {
         let mut enforced = Vec::new();
         let mut parts = Vec::new();
-        for (index, keyed) in self.config.applicable(request) {
+        for (index, treatment) in self.config.applicable(request) {
             let (Ok(number), Some(rule)) = (u16::try_from(index), self.config.rules.get(index))
             else {
                 continue;
             };
-            match keyed {
-                Keyed::By(key) => {
-                    let bucket = self.bucket(number, rule, &key);
-                    if rule.shadow {
-                        parts.push(Part::asking(vec![bucket], true));
-                    } else {
-                        enforced.push(bucket);
-                    }
+            let shadow = rule.shadow;
+            match treatment {
+                Treatment::Count(counted) if shadow => {
+                    let bucket = self.bucket(number, rule, &counted);
+                    parts.push(Part::asking(vec![bucket], true));
                 }
-                Keyed::Deny if rule.shadow => {
-                    let bucket = self.bucket(number, rule, &Key::default());
-                    parts.push(Part::key_missing(bucket));
+                Treatment::Count(counted) => enforced.push(self.bucket(number, rule, &counted)),
+                Treatment::Unlimited => {
+                    let result = PartResult::Unlimited;
+                    parts.push(Part::known(self.no_bucket(number, rule), shadow, result));
                 }
-                Keyed::Deny => return Err(ruling::missing_key(&self.config, number)),
-                Keyed::Skip => {}
+                Treatment::Deny if shadow => {
+                    let result = PartResult::Barred;
+                    parts.push(Part::known(self.no_bucket(number, rule), true, result));
+                }
+                Treatment::Deny => return Err(ruling::bar(&self.config, number)),
+                Treatment::Skip => {}
             }
         }
         if self.scattered {
@@ -250,25 +252,34 @@ impl<C: SharedCell> Engine<C> {
         Ok(parts)
     }
 
-    fn bucket(&self, number: u16, rule: &Rule, key: &Key) -> Bucket {
-        let key = redis_key(
-            &self.config.redis.key_prefix,
-            &rule.name,
-            key,
-            rule.limit.tag(),
-        )
-        .into_bytes();
+    fn bucket(&self, number: u16, rule: &Rule, counted: &Counted) -> Bucket {
+        let prefix = &self.config.redis.key_prefix;
+        let tag = counted.limit.tag();
+        let key = redis_key(prefix, &rule.name, &counted.key, tag).into_bytes();
         // A shadow rule must see every request, so it takes nothing ahead.
         let lease = rule.lease.filter(|_| !rule.shadow);
-        let leased = lease.and_then(|lease| rule.limit.leased(lease.ttl));
+        let leased = lease.and_then(|lease| counted.limit.leased(lease.ttl));
         Bucket {
             rule: number,
             fingerprint: self.fingerprints.of(&key),
             key,
-            limit: leased.unwrap_or(rule.limit),
-            cost: rule.cost,
+            policy: counted.limit,
+            limit: leased.unwrap_or(counted.limit),
+            on_failure: counted.on_failure,
+            cost: counted.cost,
             lease,
         }
+    }
+
+    /// Stands for a rule that counts nothing.
+    fn no_bucket(&self, number: u16, rule: &Rule) -> Bucket {
+        let counted = Counted {
+            key: Key::default(),
+            limit: rule.limit,
+            on_failure: rule.on_failure,
+            cost: 0,
+        };
+        self.bucket(number, rule, &counted)
     }
 
     /// Ends the wait of a request whose parts are all answered.

@@ -46,14 +46,8 @@ impl<C: SharedCell> Engine<C> {
     /// requests to come a NOSCRIPT.
     pub(super) fn send_probe(&mut self, permit: ProbePermit, load: bool, now: Instant) {
         let key = format!("{}:{{}}:probe", self.config.redis.key_prefix).into_bytes();
-        let bucket = Bucket {
-            rule: 0,
-            fingerprint: self.fingerprints.of(&key),
-            key,
-            limit: PROBE_LIMIT,
-            cost: 1,
-            lease: None,
-        };
+        let fingerprint = self.fingerprints.of(&key);
+        let bucket = Bucket::of_no_rule(key, fingerprint, PROBE_LIMIT, 1);
         let ask = Ask::Charge {
             members: Vec::new(),
             spare: 1,

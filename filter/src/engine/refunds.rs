@@ -96,18 +96,13 @@ mod tests {
     use crate::units::Micros;
 
     fn admitted(fingerprints: &Fingerprints, key: &str, charged: u64) -> Part {
-        let bucket = Bucket {
-            rule: 0,
-            key: key.into(),
-            fingerprint: fingerprints.of(key.as_bytes()),
-            limit: Limit::TokenBucket(TokenBucket {
-                requests: 10,
-                per: Micros::from_secs(1),
-                burst: 10,
-            }),
-            cost: 1,
-            lease: None,
-        };
+        let limit = Limit::TokenBucket(TokenBucket {
+            requests: 10,
+            per: Micros::from_secs(1),
+            burst: 10,
+        });
+        let fingerprint = fingerprints.of(key.as_bytes());
+        let bucket = Bucket::of_no_rule(key.into(), fingerprint, limit, 1);
         let mut part = Part::asking(vec![bucket], false);
         part.result = Some(PartResult::Admitted {
             standings: Vec::new(),

@@ -3,10 +3,10 @@
 use super::effect::Action;
 use super::waiter::{Bucket, Part, PartResult};
 use crate::answer::{Answer, RuleStanding, limit_headers};
-use crate::config::{Config, OnFailure, Rule};
+use crate::config::{Config, OnFailure, Response, Rule};
 use crate::decision::Decision;
 use crate::limit::{LocalBuckets, LocalDemand, Standing};
-use crate::units::Instant;
+use crate::units::{Instant, Micros};
 
 /// The decision of each rule, and the fate of the request.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,15 +35,31 @@ pub(super) fn rule_on(
     with_shadows(enforced, &shadows)
 }
 
-/// The refusal of a request that lacks a key which a rule demands. There is nothing to wait for,
-/// so it names no time to come back.
-pub(super) fn missing_key(config: &Config, rule: u16) -> Ruling {
+/// The refusal of a request without a count: it lacks a key which the rule demands, or an override
+/// refuses its key. There is nothing to wait for, so it names no time to come back.
+pub(super) fn bar(config: &Config, rule: u16) -> Ruling {
     let name = rule_of(config, rule).map_or("", |rule| rule.name.as_str());
+    let decided = (rule, Decision::Denied);
     Ruling {
-        decisions: vec![(rule, Decision::Denied)],
-        decided: (rule, Decision::Denied),
-        action: Action::Refuse(Answer::over_limit(config.headers, &[name], None, &[])),
+        decisions: vec![decided],
+        decided,
+        action: over_limit(config, rule, (&[name], None), &[]),
     }
+}
+
+/// The refusal in the name of the rule that decided: which rules were violated, and how long to wait.
+fn over_limit(
+    config: &Config,
+    decided: u16,
+    (violated, retry): (&[&str], Option<Micros>),
+    standings: &[RuleStanding<'_>],
+) -> Action {
+    let usual = Response::default();
+    let response = rule_of(config, decided).map_or(&usual, |rule| &rule.response);
+    let headers = config.headers;
+    Action::Refuse(Answer::over_limit(
+        headers, violated, retry, standings, response,
+    ))
 }
 
 fn rule_of(config: &Config, rule: u16) -> Option<&Rule> {
@@ -52,8 +68,10 @@ fn rule_of(config: &Config, rule: u16) -> Option<&Rule> {
 
 const fn shadow_decision(part: &Part) -> Decision {
     match part.result {
-        Some(PartResult::Admitted { .. } | PartResult::Leased { .. }) => Decision::Allowed,
-        Some(PartResult::Refused { .. } | PartResult::KeyMissing) => Decision::ShadowDenied,
+        Some(PartResult::Admitted { .. } | PartResult::Leased { .. } | PartResult::Unlimited) => {
+            Decision::Allowed
+        }
+        Some(PartResult::Refused { .. } | PartResult::Barred) => Decision::ShadowDenied,
         Some(PartResult::Unknown) | None => Decision::DegradedAllow,
     }
 }
@@ -85,6 +103,7 @@ fn rule_on_enforced(
     now: Instant,
 ) -> Ruling {
     let (mut admitted, mut refused, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unlimited = Vec::new();
     for part in parts {
         match &part.result {
             Some(PartResult::Admitted { standings, .. } | PartResult::Leased { standings }) => {
@@ -93,7 +112,10 @@ fn rule_on_enforced(
             Some(PartResult::Refused { standings }) => {
                 refused.extend(known_standings(config, part, standings));
             }
-            Some(PartResult::Unknown | PartResult::KeyMissing) | None => {
+            Some(PartResult::Unlimited) => {
+                unlimited.extend(part.buckets.iter().map(|b| (b.rule, Decision::Allowed)));
+            }
+            Some(PartResult::Unknown | PartResult::Barred) | None => {
                 unknown.extend(&part.buckets);
             }
         }
@@ -101,12 +123,19 @@ fn rule_on_enforced(
     if !refused.is_empty() {
         return refuse(config, &refused, &admitted);
     }
-    if unknown.is_empty() {
-        return admit(config, &admitted);
-    }
-    let mut ruling = degrade(config, &unknown, local, now);
+    let mut ruling = if unknown.is_empty() {
+        admit(config, &admitted)
+    } else {
+        degrade(config, &unknown, local, now)
+    };
     if matches!(ruling.action, Action::Pass(_)) {
-        ruling.decisions.extend(allowed(&admitted));
+        let counted = allowed(&admitted);
+        ruling
+            .decisions
+            .extend(counted.chain(unlimited.iter().copied()));
+        if let ([], [first, ..], true) = (&*admitted, &*unlimited, unknown.is_empty()) {
+            ruling.decided = *first;
+        }
     }
     ruling
 }
@@ -121,8 +150,12 @@ fn known_standings<'a>(config: &'a Config, part: &Part, standings: &[Standing]) 
         .zip(standings)
         .filter_map(|(bucket, standing)| {
             let rule = rule_of(config, bucket.rule)?;
-            let standing = *standing;
-            Some((bucket.rule, RuleStanding { rule, standing }))
+            let entry = RuleStanding {
+                rule,
+                limit: bucket.policy,
+                standing: *standing,
+            };
+            Some((bucket.rule, entry))
         });
     known.collect()
 }
@@ -131,13 +164,14 @@ fn allowed(known: &[Known<'_>]) -> impl Iterator<Item = (u16, Decision)> {
     known.iter().map(|(rule, _)| (*rule, Decision::Allowed))
 }
 
+/// The decisions are the caller's to add.
 fn admit(config: &Config, known: &[Known<'_>]) -> Ruling {
     let standings: Vec<RuleStanding<'_>> = known.iter().map(|(_, standing)| *standing).collect();
     let tightest = known
         .iter()
         .min_by_key(|(_, standing)| standing.tightness());
     Ruling {
-        decisions: allowed(known).collect(),
+        decisions: Vec::new(),
         decided: (tightest.map_or(0, |(rule, _)| *rule), Decision::Allowed),
         action: Action::Pass(limit_headers(config.headers, &standings)),
     }
@@ -167,12 +201,7 @@ fn refuse(config: &Config, refused: &[Known<'_>], others: &[Known<'_>]) -> Rulin
     Ruling {
         decisions,
         decided: (decided, Decision::Denied),
-        action: Action::Refuse(Answer::over_limit(
-            config.headers,
-            &names,
-            retry,
-            &standings,
-        )),
+        action: over_limit(config, decided, (&names, retry), &standings),
     }
 }
 
@@ -183,10 +212,7 @@ fn degrade(config: &Config, buckets: &[&Bucket], local: &mut LocalBuckets, now: 
     let mut demands = Vec::new();
     for bucket in buckets {
         let number = bucket.rule;
-        let Some(rule) = rule_of(config, number) else {
-            continue;
-        };
-        match rule.on_failure {
+        match bucket.on_failure {
             OnFailure::Allow => passed.push((number, Decision::DegradedAllow)),
             OnFailure::Local(limit) => {
                 passed.push((number, Decision::DegradedLocalAllow));
@@ -235,9 +261,10 @@ fn refuse_locally(config: &Config, demands: &[LocalDemand], standings: &[Standin
     let slowest = violated.iter().max_by_key(|(_, standing)| standing.retry);
     let retry = slowest.map(|(_, standing)| standing.retry);
     let decision = Decision::DegradedLocalDeny;
+    let decided = slowest.map_or(0, |(rule, _)| *rule);
     Ruling {
         decisions: violated.iter().map(|(rule, _)| (*rule, decision)).collect(),
-        decided: (slowest.map_or(0, |(rule, _)| *rule), decision),
-        action: Action::Refuse(Answer::over_limit(config.headers, &names, retry, &[])),
+        decided: (decided, decision),
+        action: over_limit(config, decided, (&names, retry), &[]),
     }
 }

@@ -1,7 +1,7 @@
 //! A request that waits, and what it asks of Redis.
 
 use super::effect::StreamId;
-use crate::config::Lease;
+use crate::config::{Lease, OnFailure};
 use crate::fingerprint::Fingerprint;
 use crate::limit::{Limit, Standing};
 use crate::units::{Instant, Micros, RedisTime};
@@ -15,7 +15,12 @@ pub(super) struct Bucket {
     pub(super) key: Vec<u8>,
     /// Stands for the key in this worker's tables.
     pub(super) fingerprint: Fingerprint,
+    /// The limit that the configuration has for this key.
+    pub(super) policy: Limit,
+    /// What Redis counts for it; tighter where tokens are leased.
     pub(super) limit: Limit,
+    /// What happens when Redis does not answer.
+    pub(super) on_failure: OnFailure,
     /// Tokens that the request costs.
     pub(super) cost: u64,
     /// What may be taken ahead.
@@ -45,8 +50,10 @@ pub(super) enum PartResult {
     Leased { standings: Vec<Standing> },
     /// There was no room in some bucket; this is where each stands.
     Refused { standings: Vec<Standing> },
-    /// A shadow rule would have refused the request for a key that it lacks.
-    KeyMissing,
+    /// The rule lets the request pass without a count: an override says so.
+    Unlimited,
+    /// A shadow rule would have refused the request without a count.
+    Barred,
     /// The count is unknown.
     Unknown,
 }
@@ -67,6 +74,27 @@ pub(super) struct PartRef {
     pub(super) part: usize,
 }
 
+impl Bucket {
+    /// A bucket that no rule has: nothing is refused for it and nothing taken ahead.
+    pub(super) fn of_no_rule(
+        key: Vec<u8>,
+        fingerprint: Fingerprint,
+        limit: Limit,
+        cost: u64,
+    ) -> Self {
+        Self {
+            rule: 0,
+            key,
+            fingerprint,
+            policy: limit,
+            limit,
+            on_failure: OnFailure::Allow,
+            cost,
+            lease: None,
+        }
+    }
+}
+
 impl Part {
     pub(super) const fn asking(buckets: Vec<Bucket>, shadow: bool) -> Self {
         Self {
@@ -76,22 +104,23 @@ impl Part {
         }
     }
 
-    /// A shadow rule whose key the request lacks: nothing to ask Redis.
-    pub(super) fn key_missing(bucket: Bucket) -> Self {
+    /// One that Redis is not asked about.
+    pub(super) fn known(bucket: Bucket, shadow: bool, result: PartResult) -> Self {
         Self {
             buckets: vec![bucket],
-            shadow: true,
-            result: Some(PartResult::KeyMissing),
+            shadow,
+            result: Some(result),
         }
     }
 
     /// Equal for parts that may share one command with a summed count: the same keys, which name
-    /// their rules.
+    /// their rules and so their limits, at the same costs.
     pub(super) fn signature(&self) -> Vec<u8> {
         let mut signature = Vec::with_capacity(64);
         for bucket in &self.buckets {
             signature.extend_from_slice(&bucket.key.len().to_be_bytes());
             signature.extend_from_slice(&bucket.key);
+            signature.extend_from_slice(&bucket.cost.to_be_bytes());
         }
         signature
     }

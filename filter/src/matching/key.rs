@@ -108,18 +108,31 @@ pub struct Key {
     pub missing: bool,
 }
 
+impl Key {
+    /// The key of a request whose parts have these values.
+    pub fn of(values: &[&str]) -> Self {
+        let mut key = Self::default();
+        for (index, value) in values.iter().enumerate() {
+            key.separate(index);
+            write_value(value.as_bytes(), &mut key.text);
+        }
+        key
+    }
+
+    fn separate(&mut self, index: usize) {
+        if index > 0 {
+            self.text.push(SEPARATOR);
+        }
+    }
+}
+
 impl KeyRecipe {
     /// The key of a request. An absent part is marked as such, so the text is the counter that
     /// requests lacking it share; each further part still counts apart.
     pub fn key(&self, request: &Request<'_>) -> Key {
-        let mut key = Key {
-            text: String::new(),
-            missing: false,
-        };
+        let mut key = Key::default();
         for (index, part) in self.parts.iter().enumerate() {
-            if index > 0 {
-                key.text.push(SEPARATOR);
-            }
+            key.separate(index);
             match part.find(request) {
                 Pair::One(value) => write_value(&value, &mut key.text),
                 Pair::Several => key.text.push_str(SEVERAL),

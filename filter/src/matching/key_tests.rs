@@ -92,6 +92,15 @@ proptest! {
     }
 
     #[test]
+    fn a_key_of_values_is_that_of_a_request_which_has_them(
+        values in prop::collection::vec(".{0,40}", 0..4),
+    ) {
+        let parts: Vec<_> = values.iter().map(|value| Some(value.clone().into_bytes())).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        prop_assert_eq!(Key::of(&values), key_of(&parts));
+    }
+
+    #[test]
     fn a_redis_key_is_printable_bounded_and_has_one_hash_tag(
         parts in prop::collection::vec(value(), 0..=KEY_PARTS_MAX),
     ) {

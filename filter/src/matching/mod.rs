@@ -15,14 +15,3 @@ pub use matcher::{HostPattern, Matcher, NamedTest, PropertyTest};
 pub use pattern::{PATTERN_COMPILED_BYTES_MAX, Pattern};
 pub use request::{Host, Request, is_grpc};
 pub use value_test::{TextTest, ValueTest};
-
-/// How a rule that applies to a request treats it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Keyed {
-    /// Count it under this key.
-    By(Key),
-    /// The rule does not apply after all: a part of the key is absent and `missing_key` is `skip`.
-    Skip,
-    /// Refuse it: a part of the key is absent and `missing_key` is `deny`.
-    Deny,
-}

@@ -65,7 +65,7 @@ impl<'a> Request<'a> {
     /// The value of the header `name` (lower case). The values of a repeated header are joined
     /// with `,` in their order, as Envoy's own matchers do. An empty value is present.
     pub fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let mut values = self.values(name);
+        let mut values = self.header_values(name);
         let first = values.next()?;
         let Some(second) = values.next() else {
             return Some(Cow::Borrowed(first));
@@ -86,7 +86,7 @@ impl<'a> Request<'a> {
 
     /// The values of a cookie, in their order, decoded.
     pub fn cookies<'s>(&'s self, name: &'s str) -> impl Iterator<Item = Cow<'s, [u8]>> {
-        let headers = self.values("cookie");
+        let headers = self.header_values("cookie");
         headers.flat_map(move |header| pairs::cookies(header, name))
     }
 
@@ -115,10 +115,11 @@ impl<'a> Request<'a> {
     }
 
     fn first(&self, name: &str) -> Option<&[u8]> {
-        self.values(name).next()
+        self.header_values(name).next()
     }
 
-    fn values<'s>(&'s self, name: &str) -> impl Iterator<Item = &'s [u8]> {
+    /// The values of the header `name` (lower case) in their order, not joined.
+    pub fn header_values<'s>(&'s self, name: &str) -> impl Iterator<Item = &'s [u8]> {
         self.headers
             .get_or_init(|| self.host.headers())
             .iter()

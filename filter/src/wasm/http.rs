@@ -82,7 +82,7 @@ impl Drop for LimiterHttp {
 /// Answers the current stream here, in the way of gRPC when that is what it speaks.
 pub(super) fn send(answer: &Answer) {
     let fields = answer.headers.iter();
-    let fields = fields.map(|(name, value)| (*name, value.as_str()));
+    let fields = fields.map(|(name, value)| (name.as_ref(), value.as_str()));
     if is_grpc(&host::request_header("content-type").unwrap_or_default()) {
         let status = match answer.grpc_status {
             GrpcStatus::ResourceExhausted => GrpcStatusCode::ResourceExhausted,

@@ -95,7 +95,9 @@ fn the_local_policy_admits_its_share_and_no_more() {
     };
     assert_eq!(answer.status, 429);
     assert!(
-        answer.headers.contains(&("retry-after", "20".into())),
+        answer
+            .headers
+            .contains(&("retry-after".into(), "20".into())),
         "{:?}",
         answer.headers
     );

@@ -10,4 +10,5 @@ mod liveness;
 mod model_redis;
 mod requests;
 mod script;
+mod treatments;
 mod world;

@@ -149,7 +149,10 @@ impl World {
     pub(super) fn field(&self, stream: StreamId, name: &str) -> Option<String> {
         let verdict = self.verdict(stream);
         let fields = match verdict.action {
-            Action::Pass(fields) => fields,
+            Action::Pass(fields) => fields
+                .into_iter()
+                .map(|(name, value)| (name.into(), value))
+                .collect(),
             Action::Refuse(answer) => answer.headers,
         };
         fields
