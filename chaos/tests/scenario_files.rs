@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use velocitygate_chaos::scenario::{
-    LENGTH_MAX_S, Measure, Op, Scenario, ScenarioError, Source, Window, load_all, select,
+    HOT_MAX, LENGTH_MAX_S, Measure, Op, Scenario, ScenarioError, Source, Window, load_all, select,
 };
 
 fn folder() -> PathBuf {
@@ -177,6 +177,23 @@ fn two_scenarios_of_one_name_are_refused() {
     assert_eq!(
         error.to_string(),
         "tell scenarios apart: C-05 bandwidth is used twice"
+    );
+}
+
+#[test]
+fn as_many_hot_requests_as_the_judge_can_compare_are_accepted_and_no_more() {
+    let text = std::fs::read_to_string(folder().join("c-05-bandwidth.toml")).unwrap();
+    // Each of 20 s of requests, all of them hot.
+    let with = |rps: u64| {
+        let text = text.replace("rps = 500", &format!("rps = {rps}"));
+        Scenario::parse(&text.replace("every = 5", "every = 1"))
+    };
+    let rps = HOT_MAX / 20;
+    assert!(with(rps).is_ok());
+    let problems = with(rps + 1).unwrap_err();
+    assert_eq!(
+        problems,
+        ["load.hot.every: 10020 hot requests are planned, at most 10000"]
     );
 }
 

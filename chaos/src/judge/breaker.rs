@@ -1,7 +1,7 @@
 //! Measures over the breaker's changes.
 
 use super::evidence::{Evidence, Unmeasured};
-use crate::record::{BreakerState, Outcome, Source, names};
+use crate::record::{BreakerState, Source, names};
 use crate::scenario::Window;
 
 /// How long requests must go on succeeding before the system counts as recovered, seconds.
@@ -46,7 +46,7 @@ pub(super) fn illegal_moves(evidence: &Evidence<'_>) -> f64 {
 }
 
 /// From the last healing until the breaker is closed and, for [`SUSTAINED_S`] on, every request
-/// is admitted with a known count: a fallback's refusals say 429 too. Infinite when that never came.
+/// succeeds with a known count: a fallback's refusals say 429 too. Infinite when that never came.
 pub(super) fn full_recovery_s(evidence: &Evidence<'_>) -> Result<f64, Unmeasured> {
     let (_, healed_s) = evidence.fault_span()?;
     let trial = evidence.trial();
@@ -57,7 +57,7 @@ pub(super) fn full_recovery_s(evidence: &Evidence<'_>) -> Result<f64, Unmeasured
     };
     let mut good_since_s = from_s;
     for request in trial.requests.iter().filter(|it| it.due_s >= from_s) {
-        if request.outcome != Outcome::Counted {
+        if !(request.is_success() && request.outcome.is_counted()) {
             good_since_s = good_since_s.max(request.done_s());
         } else if request.due_s - good_since_s >= SUSTAINED_S {
             return Ok(good_since_s - healed_s);

@@ -32,7 +32,7 @@ pub(super) fn faults(trial: &Trial) -> Vec<String> {
     reasons
 }
 
-fn done(trial: &Trial, action: Action, planned_s: f64) -> Option<&FaultAction> {
+pub(super) fn done(trial: &Trial, action: Action, planned_s: f64) -> Option<&FaultAction> {
     let mut faults = trial.faults.iter();
     faults.find(|it| it.action == action && (it.at_s - planned_s).abs() <= OFF_PLAN_S_MAX)
 }

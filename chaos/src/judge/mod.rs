@@ -13,6 +13,7 @@
 mod breaker;
 mod conservation;
 mod evidence;
+mod excess;
 mod instrument;
 mod measure;
 mod requests;
@@ -23,6 +24,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{Evidence, Unmeasured};
+pub use excess::{Span, worst_excess};
 pub use instrument::{OFF_PLAN_S_MAX, SILENCE_S_MAX, TOGGLES_MIN};
 pub use measure::take;
 

@@ -143,6 +143,11 @@ impl<'p> Fields<'p> {
         }
     }
 
+    /// Takes a table that may be left out.
+    pub(super) fn optional_table(&mut self, name: &str) -> Option<Self> {
+        self.table.contains_key(name).then(|| self.table(name))
+    }
+
     /// Takes a list of tables; none when it is left out.
     pub(super) fn tables(&mut self, name: &str) -> Vec<Self> {
         let list = match self.table.remove(name) {

@@ -1,6 +1,7 @@
 //! TOML text to [`Scenario`]: shapes first, then what must fit together.
 
 use super::fields::{Fields, Problems};
+use super::hot::{HOT_MAX, hot};
 use super::{
     ARRIVALS_MAX, Check, Injection, Keys, LENGTH_MAX_S, Load, Measure, Op, Phases, RateStep,
     Scenario, Source, Window,
@@ -42,6 +43,7 @@ impl Scenario {
 
 fn scenario(mut fields: Fields<'_>) -> Scenario {
     let phases = phases(fields.table("phases"));
+    let filter = fields.json("filter");
     let scenario = Scenario {
         text: String::new(),
         id: fields.text("id"),
@@ -50,8 +52,8 @@ fn scenario(mut fields: Fields<'_>) -> Scenario {
         hypothesis: fields.text("hypothesis"),
         default: fields.flag("default", true),
         workers: fields.whole("workers", 1..=WORKERS_MAX),
-        filter: fields.json("filter"),
-        load: load(fields.table("load"), &phases),
+        load: load(fields.table("load"), &phases, &filter),
+        filter,
         timeline: timeline(&mut fields, &phases),
         steady: fields
             .tables("steady")
@@ -97,11 +99,12 @@ fn phases(mut fields: Fields<'_>) -> Phases {
     phases
 }
 
-fn load(mut fields: Fields<'_>, phases: &Phases) -> Load {
+fn load(mut fields: Fields<'_>, phases: &Phases, filter: &serde_json::Value) -> Load {
     let load = Load {
         rps: fields.number("rps", 1.0..=RPS_MAX),
         seed: fields.whole("seed", 0..=u64::from(u32::MAX)),
         keys: keys(fields.table("keys")),
+        hot: fields.optional_table("hot").map(|it| hot(it, filter)),
         steps: fields
             .tables("steps")
             .into_iter()
@@ -117,6 +120,11 @@ fn load(mut fields: Fields<'_>, phases: &Phases) -> Load {
             "rps",
             format!("{planned} requests are planned, at most {ARRIVALS_MAX}"),
         );
+    }
+    let hot = load.hot.map_or(0, |hot| planned.div_ceil(hot.every.max(1)));
+    if hot > HOT_MAX {
+        let problem = format!("{hot} hot requests are planned, at most {HOT_MAX}");
+        fields.problem("hot.every", problem);
     }
     fields.finish();
     load
