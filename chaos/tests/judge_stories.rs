@@ -184,6 +184,28 @@ fn a_run_whose_baseline_was_not_steady_is_void() {
 }
 
 #[test]
+fn a_baseline_that_limits_nothing_or_is_slow_is_not_steady() {
+    for (baseline, missed) in [
+        ((Outcome::Uncounted, 900), "nearly every answer is by a"),
+        ((Outcome::Counted, 15_100), "requests are quick before the"),
+    ] {
+        let story = Story {
+            baseline,
+            ..Story::healthy(C_01)
+        };
+        let report = story.report();
+        let reasons = &only(&report).reasons;
+        assert!(only(&report).void && reasons.len() == 1, "{reasons:?}");
+        assert!(reasons[0].starts_with(missed), "{reasons:?}");
+    }
+    let at_the_bound = Story {
+        baseline: (Outcome::Counted, 14_900),
+        ..Story::healthy(C_01)
+    };
+    assert_eq!(at_the_bound.report().verdict(), Verdict::Upheld);
+}
+
+#[test]
 fn a_failure_of_the_suite_is_inconclusive_and_named() {
     let story = Story {
         failure: Some("heal latency: refused".into()),

@@ -19,6 +19,7 @@ pub fn take(evidence: &Evidence<'_>, measure: Measure, window: Window) -> Result
             it.is_success() || matches!(it.outcome, Refused | RefusedUncounted | Unavailable)
         }),
         Measure::ErrorShare => share(|it| it.outcome.is_error()),
+        Measure::CountedShare => share(|it| it.outcome.is_counted()),
         Measure::LimitUsed => excess::limit_used(evidence, window),
         Measure::OverAdmitted => excess::over_admitted(evidence),
         Measure::P50 => percentile(50.0),

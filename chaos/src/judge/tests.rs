@@ -103,6 +103,7 @@ fn shares_count_what_was_due_in_the_window() {
     assert_eq!(share(Measure::SuccessShare), 3.0 / 8.0);
     assert_eq!(share(Measure::AnsweredShare), 6.0 / 8.0);
     assert_eq!(share(Measure::ErrorShare), 3.0 / 8.0);
+    assert_eq!(share(Measure::CountedShare), 3.0 / 8.0);
 }
 
 #[test]

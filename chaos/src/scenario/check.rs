@@ -141,6 +141,7 @@ macro_rules! measures {
 measures! {
     SuccessShare "success_share" "" "Share of requests answered with 200; the hot key's also with 429 by a known count."
     AnsweredShare "answered_share" "" "Share of requests answered with 200, or with the filter's own 429 or 503."
+    CountedShare "counted_share" "" "Share of requests answered with a known count, admitted or refused."
     LimitUsed "limit_used" "" "Share of what the hot key's limit lets through that was admitted."
     OverAdmitted "over_admitted" "" "Requests of the hot key admitted by count beyond its limit, in the worst interval of the whole scenario."
     ErrorShare "error_share" "" "Share of requests that met a 5xx, a broken connection or no answer."
