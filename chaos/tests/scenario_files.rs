@@ -72,13 +72,7 @@ fn the_plans_thresholds_are_bounds() {
             Op::Above,
             0.95,
         ),
-        (
-            "C-03",
-            Measure::FullRecovery,
-            Window::Recovery,
-            Op::Below,
-            2.0,
-        ),
+        ("C-03", Measure::FullRecovery, Window::Whole, Op::Below, 2.0),
         ("C-04", Measure::CpuShare, Window::Fault, Op::Below, 80.0),
         ("C-04", Measure::MemoryFit, Window::Fault, Op::AtLeast, 0.99),
         (

@@ -173,6 +173,13 @@ impl<'p> Fields<'p> {
         tables
     }
 
+    /// Notes the problem with a field that must not be there, if it is.
+    pub(super) fn refuse(&mut self, name: &str, problem: impl AsRef<str>) {
+        if self.table.remove(name).is_some() {
+            self.problem(name, problem);
+        }
+    }
+
     /// Takes whatever is there, as JSON: for parts that somebody else checks.
     pub(super) fn json(&mut self, name: &str) -> serde_json::Value {
         let Some(value) = self.required(name) else {

@@ -9,7 +9,7 @@ mod files;
 mod hot;
 mod parse;
 
-pub use check::{Check, Measure, Op, Source, Window};
+pub use check::{Check, Extent, Measure, Op, Source, Window};
 pub use files::{ScenarioError, load_all, select};
 pub use hot::{HOT_MAX, Hot, Limit};
 

@@ -3,8 +3,8 @@
 use super::fields::{Fields, Problems};
 use super::hot::{HOT_MAX, hot};
 use super::{
-    ARRIVALS_MAX, Check, Injection, Keys, LENGTH_MAX_S, Load, Measure, Op, Phases, RateStep,
-    Scenario, Source, Window,
+    ARRIVALS_MAX, Check, Extent, Injection, Keys, LENGTH_MAX_S, Load, Measure, Op, Phases,
+    RateStep, Scenario, Source, Window,
 };
 use crate::fault::Fault;
 
@@ -76,6 +76,14 @@ fn scenario(mut fields: Fields<'_>) -> Scenario {
         let earlier = scenario.checks.iter().take(index);
         if earlier.filter(|it| it.name == check.name).count() > 0 {
             fields.problem(&format!("checks[{index}].name"), "used by an earlier check");
+        }
+    }
+    for (name, list) in [("steady", &scenario.steady), ("checks", &scenario.checks)] {
+        for (index, check) in list.iter().enumerate() {
+            if check.measure.needs_hot_key() && scenario.load.hot.is_none() {
+                let problem = format!("{} needs a load.hot", check.measure.name());
+                fields.problem(&format!("{name}[{index}].measure"), problem);
+            }
         }
     }
     fields.finish();
@@ -203,20 +211,36 @@ enum Kind {
     Check,
 }
 
+fn window(fields: &mut Fields<'_>, kind: Kind, measure: Measure) -> Window {
+    let own = format!("{} is taken over a span of its own", measure.name());
+    match (kind, measure.extent()) {
+        (Kind::Steady, Extent::Window) => Window::Baseline,
+        (Kind::Steady, Extent::Own) => {
+            fields.problem("measure", own + ", not over the baseline");
+            Window::Baseline
+        }
+        (Kind::Check, Extent::Window) => fields
+            .choice("window", Window::NAMES)
+            .unwrap_or(Window::Whole),
+        (Kind::Check, Extent::Own) => {
+            fields.refuse("window", own + "; leave this out");
+            Window::Whole
+        }
+    }
+}
+
 fn check(mut fields: Fields<'_>, kind: Kind) -> Check {
-    let (window, source) = match kind {
-        Kind::Steady => (Some(Window::Baseline), Some(Source::Plan)),
-        Kind::Check => (
-            fields.choice("window", Window::NAMES),
-            fields.choice("source", Source::NAMES),
-        ),
+    let measure = fields.choice("measure", Measure::NAMES);
+    let measure = measure.unwrap_or(Measure::SuccessShare);
+    let window = window(&mut fields, kind, measure);
+    let source = match kind {
+        Kind::Steady => Some(Source::Plan),
+        Kind::Check => fields.choice("source", Source::NAMES),
     };
     let check = Check {
         name: fields.text("name"),
-        measure: fields
-            .choice("measure", Measure::NAMES)
-            .unwrap_or(Measure::SuccessShare),
-        window: window.unwrap_or(Window::Whole),
+        measure,
+        window,
         op: fields.choice("op", Op::NAMES).unwrap_or(Op::AtMost),
         bound: fields.number("bound", -1e12..=1e12),
         source: source.unwrap_or(Source::Plan),
