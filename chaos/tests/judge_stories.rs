@@ -93,6 +93,18 @@ fn a_hot_key_that_met_no_limit_proves_nothing_about_it() {
 }
 
 #[test]
+fn a_redis_that_ran_other_commands_than_were_sent_refutes() {
+    for commands_each in [0.9, 1.1] {
+        let story = Story {
+            commands_each,
+            ..Story::healthy(C_01)
+        };
+        let expected = ["Redis ran as many commands as the filter sent"];
+        assert_eq!(missed(&story.report()), expected, "{commands_each}");
+    }
+}
+
+#[test]
 fn a_breaker_that_is_off_refutes_that_requests_fail_fast() {
     let story = Story {
         fault: (Outcome::Uncounted, 50_500),

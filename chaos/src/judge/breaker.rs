@@ -1,6 +1,7 @@
 //! Measures over the breaker's changes.
 
 use super::evidence::{Evidence, Unmeasured};
+use super::resources::starting_with;
 use crate::record::{BreakerState, Source, names};
 use crate::scenario::Window;
 
@@ -80,13 +81,10 @@ pub(super) fn calls_while_open(evidence: &Evidence<'_>) -> Result<f64, Unmeasure
             continue;
         }
         let open = |at_s: f64| at_s >= opened.at_s + SETTLED_S && at_s <= next.at_s;
-        let mut totals = samples.iter().filter(|it| open(it.at_s)).map(|it| {
-            let results = it
-                .values
-                .iter()
-                .filter(|(name, _)| name.starts_with(names::REDIS_CALLS));
-            results.map(|(_, count)| count).sum::<f64>()
-        });
+        let mut totals = samples
+            .iter()
+            .filter(|it| open(it.at_s))
+            .map(|it| starting_with(it, names::REDIS_CALLS));
         if let (Some(first), Some(last)) = (totals.next(), totals.next_back()) {
             calls = Some(calls.unwrap_or(0.0) + (last - first));
         }

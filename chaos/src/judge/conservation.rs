@@ -62,7 +62,7 @@ pub(super) fn unaccounted(evidence: &Evidence<'_>) -> Result<f64, Unmeasured> {
 }
 
 /// All samples of an observer, from before the load to after it.
-fn all<'t>(
+pub(super) fn all<'t>(
     evidence: &Evidence<'t>,
     source: Source,
     name: &'static str,

@@ -1,7 +1,7 @@
 //! From a measure's name to its number. Each arm is one line; the arithmetic lives beside it.
 
 use super::evidence::{Evidence, Unmeasured};
-use super::{breaker, conservation, excess, requests, resources};
+use super::{breaker, commands, conservation, excess, requests, resources};
 use crate::record::{Outcome, Request};
 use crate::scenario::{Measure, Window};
 
@@ -44,6 +44,7 @@ pub fn take(evidence: &Evidence<'_>, measure: Measure, window: Window) -> Result
         Measure::ThreadsAdded => resources::threads_added(evidence, window),
         Measure::EnvoyRestarts => resources::envoy_restarts(evidence),
         Measure::Unaccounted => conservation::unaccounted(evidence),
+        Measure::UnexplainedCommands => commands::unexplained(evidence),
     };
     // The sum of no numbers is -0 in floating point, and nobody should have to read that.
     measured.map(|it| it + 0.0)

@@ -11,6 +11,7 @@
 //! 5. otherwise *upheld*.
 
 mod breaker;
+mod commands;
 mod conservation;
 mod evidence;
 mod excess;

@@ -1,5 +1,6 @@
 //! Each measure on the smallest trial that moves it.
 
+mod commands;
 mod observed;
 
 use super::{Evidence, Unmeasured, take};

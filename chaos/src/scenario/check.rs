@@ -186,6 +186,7 @@ measures! {
         MemoryLeft "memory_left" "KiB" "Redis memory at the last sample less the baseline's last."
         EnvoyRestarts "envoy_restarts" "" "Times Envoy, or the filter's VM, was started again."
         Unaccounted "unaccounted" "" "Largest disagreement among client, upstream, filter and Envoy, beyond requests of unknown outcome."
+        UnexplainedCommands "unexplained_commands" "" "How far Redis's count of script calls lies outside what the filter's counts of calls, paused requests, probes and NOSCRIPT allow."
     }
 }
 

@@ -13,6 +13,9 @@ use velocitygate_chaos::record::{
 use velocitygate_chaos::report::Report;
 use velocitygate_chaos::scenario::{Hot, Scenario};
 
+/// Requests that waited for an answer which never came.
+const FAILED_WAITS: f64 = 10.0;
+
 /// How a run went. [`Story::healthy`] is one in which all goes well; change what matters.
 pub(crate) struct Story {
     pub(crate) scenario: Scenario,
@@ -22,6 +25,8 @@ pub(crate) struct Story {
     pub(crate) recovery: (Outcome, u64),
     /// What the hot key gets while its requests are counted, of what its limit lets through.
     pub(crate) hot_share: f64,
+    /// Commands that Redis ran for each request of a known count.
+    pub(crate) commands_each: f64,
     /// The generator's lateness of every request, microseconds.
     pub(crate) late_us: u64,
     /// Changes of the breaker: seconds, from, to.
@@ -49,6 +54,7 @@ impl Story {
             fault: (Outcome::Uncounted, 900),
             recovery: (Outcome::Counted, 1_000),
             hot_share: 1.0,
+            commands_each: 1.0,
             late_us: 100,
             moves,
             failure: None,
@@ -180,7 +186,14 @@ impl Story {
                 (names::VM_RELOADS, 0.0),
             ];
             events.push(sample(at_s, Source::Envoy, &envoy));
-            events.push(sample(at_s, Source::Redis, &[(names::INSTANCE, 1.0)]));
+            let redis = [
+                (names::INSTANCE, 1.0),
+                (
+                    names::EVALSHA_CALLS,
+                    count(Outcome::is_counted) * self.commands_each,
+                ),
+            ];
+            events.push(sample(at_s, Source::Redis, &redis));
             let hits = count(Outcome::is_success);
             events.push(sample(at_s, Source::Upstream, &[(names::HITS, hits)]));
             let process = [
@@ -193,11 +206,12 @@ impl Story {
                 break;
             }
         }
-        events.push(sample(
-            end_s,
-            Source::AccessLog,
-            &[(names::LONGEST_WAIT_US, 51_000.0)],
-        ));
+        let counted = requests.iter().filter(|it| it.outcome.is_counted()).count();
+        let log = [
+            (names::LONGEST_WAIT_US, 51_000.0),
+            (names::PAUSED, counted as f64 + FAILED_WAITS),
+        ];
+        events.push(sample(end_s, Source::AccessLog, &log));
         events
     }
 }
