@@ -90,7 +90,7 @@ fn the_plans_thresholds_are_bounds() {
             0.0,
         ),
         ("C-05", Measure::Openings, Window::Fault, Op::AtLeast, 1.0),
-        ("C-05", Measure::InFlight, Window::Fault, Op::Below, 1024.0),
+        ("C-05", Measure::InFlight, Window::Fault, Op::Below, 48.0),
     ];
     let scenarios = shipped();
     for (id, measure, window, op, bound) in rows {
