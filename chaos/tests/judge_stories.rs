@@ -50,7 +50,7 @@ fn failing_closed_refutes_that_requests_bypass_limiting_when_redis_is_gone() {
 #[test]
 fn a_fallback_that_refuses_refutes_that_no_client_notices_the_flapping() {
     let story = Story {
-        fault: (Outcome::Refused, 900),
+        fault: (Outcome::RefusedUncounted, 900),
         ..Story::healthy(C_03)
     };
     let expected = [
@@ -58,6 +58,50 @@ fn a_fallback_that_refuses_refutes_that_no_client_notices_the_flapping() {
         "no request fails while Redis flaps",
     ];
     assert_eq!(missed(&story.report()), expected);
+}
+
+#[test]
+fn a_hot_key_that_gets_more_than_its_limit_or_less_refutes() {
+    let missed_with = |hot_share| {
+        let story = Story {
+            hot_share,
+            ..Story::healthy(C_01)
+        };
+        let report = story.report();
+        missed(&report).join(", ")
+    };
+    assert_eq!(missed_with(1.0), "");
+    let over = "no interval admits more of the hot key than its limit";
+    assert_eq!(missed_with(1.1), over);
+    let under = "the hot key gets what its limit lets through";
+    assert_eq!(missed_with(0.8), under);
+}
+
+#[test]
+fn a_hot_key_that_met_no_limit_proves_nothing_about_it() {
+    let report = Story {
+        hot_share: 100.0,
+        ..Story::healthy(C_01)
+    }
+    .report();
+    assert_eq!(report.verdict(), Verdict::Inconclusive);
+    let reasons = &only(&report).reasons;
+    assert!(
+        reasons[0].contains("the hot key met no limit in the Baseline phase"),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn a_redis_that_ran_other_commands_than_were_sent_refutes() {
+    for commands_each in [0.9, 1.1] {
+        let story = Story {
+            commands_each,
+            ..Story::healthy(C_01)
+        };
+        let expected = ["Redis ran as many commands as the filter sent"];
+        assert_eq!(missed(&story.report()), expected, "{commands_each}");
+    }
 }
 
 #[test]
@@ -152,6 +196,28 @@ fn a_run_whose_baseline_was_not_steady_is_void() {
 }
 
 #[test]
+fn a_baseline_that_limits_nothing_or_is_slow_is_not_steady() {
+    for (baseline, missed) in [
+        ((Outcome::Uncounted, 900), "nearly every answer is by a"),
+        ((Outcome::Counted, 15_100), "requests are quick before the"),
+    ] {
+        let story = Story {
+            baseline,
+            ..Story::healthy(C_01)
+        };
+        let report = story.report();
+        let reasons = &only(&report).reasons;
+        assert!(only(&report).void && reasons.len() == 1, "{reasons:?}");
+        assert!(reasons[0].starts_with(missed), "{reasons:?}");
+    }
+    let at_the_bound = Story {
+        baseline: (Outcome::Counted, 14_900),
+        ..Story::healthy(C_01)
+    };
+    assert_eq!(at_the_bound.report().verdict(), Verdict::Upheld);
+}
+
+#[test]
 fn a_failure_of_the_suite_is_inconclusive_and_named() {
     let story = Story {
         failure: Some("heal latency: refused".into()),
@@ -199,8 +265,8 @@ fn events_out_of_place_and_unknown_fields_are_refused() {
             .why
             .contains("later_us")
     );
-    let future = text.replacen("\"version\":1", "\"version\":2", 1);
-    assert_eq!(Record::parse(&future).unwrap_err().why, "version 2, not 1");
+    let future = text.replacen("\"version\":2", "\"version\":3", 1);
+    assert_eq!(Record::parse(&future).unwrap_err().why, "version 3, not 2");
 }
 
 #[test]

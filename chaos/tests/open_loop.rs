@@ -44,6 +44,7 @@ fn load(rps: f64) -> Load {
     Load {
         rps,
         keys: Keys::Distinct,
+        hot: None,
         seed: 0,
         steps: Vec::new(),
     }

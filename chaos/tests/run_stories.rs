@@ -2,12 +2,14 @@
 
 mod story;
 
+use serde_json::Value;
 use story::Story;
-use velocitygate_chaos::judge::{Cause, Verdict};
+use velocitygate_chaos::judge::{Cause, OFF_PLAN_S_MAX, SILENCE_S_MAX, TOGGLES_MIN, Verdict};
 use velocitygate_chaos::record::{Outcome, Record};
 use velocitygate_chaos::report::{self, Report};
 
 const C_01: &str = "c-01-redis-unavailable.toml";
+const C_03: &str = "c-03-redis-flapping.toml";
 
 fn report(text: &str) -> Report {
     Report::of(&Record::parse(text).unwrap())
@@ -88,7 +90,7 @@ fn an_observer_that_was_silent_makes_the_run_inconclusive() {
 
 #[test]
 fn a_fault_that_did_not_go_as_planned_makes_the_run_inconclusive() {
-    let text = Story::healthy("c-03-redis-flapping.toml").text();
+    let text = Story::healthy(C_03).text();
     assert_eq!(report(&text).verdict(), Verdict::Upheld);
     let unhealed = without(&text, |line| line.contains(r#""action":"heal""#));
     assert_eq!(unhealed.verdict(), Verdict::Inconclusive);
@@ -96,4 +98,117 @@ fn a_fault_that_did_not_go_as_planned_makes_the_run_inconclusive() {
     assert_eq!(still.verdict(), Verdict::Inconclusive);
     let reasons = &still.scenarios[0].reasons;
     assert_eq!(reasons, &["Redis flapped 0 times, planned were 80"]);
+}
+
+/// A record of which `change` alters the events, or takes them out by saying false.
+fn altered(text: &str, mut change: impl FnMut(&mut Value) -> bool) -> Report {
+    let mut changed = String::new();
+    for line in text.lines() {
+        let mut event: Value = serde_json::from_str(line).unwrap();
+        if change(&mut event) {
+            changed += &format!("{event}\n");
+        }
+    }
+    report(&changed)
+}
+
+fn reasons(report: &Report) -> Vec<&str> {
+    let reasons = report.scenarios[0].reasons.iter();
+    reasons.map(String::as_str).collect()
+}
+
+#[test]
+fn a_fault_at_the_edge_of_its_time_is_accepted_and_beyond_it_is_not() {
+    let text = Story::healthy(C_01).text();
+    for action in ["inject", "heal"] {
+        let moved = |by_s: f64| {
+            altered(&text, |event| {
+                if event["action"] == action {
+                    event["at_s"] = (event["at_s"].as_f64().unwrap() + by_s).into();
+                }
+                true
+            })
+        };
+        assert_eq!(moved(OFF_PLAN_S_MAX).verdict(), Verdict::Upheld, "{action}");
+        assert_eq!(
+            moved(-OFF_PLAN_S_MAX).verdict(),
+            Verdict::Upheld,
+            "{action}"
+        );
+        let off = moved(OFF_PLAN_S_MAX + 0.001);
+        assert_eq!(off.verdict(), Verdict::Inconclusive, "{action}");
+        assert!(
+            reasons(&off)[0].contains("was not injected and healed"),
+            "{off:?}"
+        );
+    }
+}
+
+#[test]
+fn a_flapping_of_the_least_toggles_is_accepted_and_of_one_less_is_not() {
+    let text = Story::healthy(C_03).text();
+    let flapped = |toggles: usize| {
+        altered(&text, |event| {
+            let list = event.pointer_mut("/read_back/toggles");
+            if let Some(list) = list.and_then(Value::as_array_mut) {
+                list.truncate(toggles);
+            }
+            true
+        })
+    };
+    let least = (80.0 * TOGGLES_MIN) as usize;
+    assert_eq!(flapped(least).verdict(), Verdict::Upheld);
+    let expected = [format!(
+        "Redis flapped {} times, planned were 80",
+        least - 1
+    )];
+    assert_eq!(reasons(&flapped(least - 1)), expected);
+}
+
+#[test]
+fn a_silence_of_the_longest_time_is_accepted_and_a_longer_one_is_not() {
+    let text = Story::healthy(C_01).text();
+    // Observers read ten times a second; from 4 s on.
+    let silent = |until_s: f64| {
+        altered(&text, |event| {
+            let at_s = event["at_s"].as_f64().unwrap_or_default();
+            !(event["source"] == "upstream" && at_s > 4.0 && at_s < until_s)
+        })
+    };
+    assert_eq!(silent(4.0 + SILENCE_S_MAX).verdict(), Verdict::Upheld);
+    let expected = ["Upstream gave no readings for 1.1 s from 4.0 s"];
+    assert_eq!(reasons(&silent(4.05 + SILENCE_S_MAX)), expected);
+}
+
+#[test]
+fn after_an_early_end_nobody_is_called_silent_and_before_it_whoever_was() {
+    const ENDED_S: f64 = 9.0;
+    let text = Story::healthy(C_01).text();
+    let ended = |silent_from_s: f64, tells: bool| {
+        altered(&text, |event| {
+            if event["event"] == "end" {
+                (event["at_s"], event["failure"]) = (ENDED_S.into(), "interrupted".into());
+                return tells;
+            }
+            let at_s = event["at_s"].as_f64().or(event["due_s"].as_f64());
+            let at_s = at_s.unwrap_or_default();
+            at_s <= ENDED_S && !(event["source"] == "process" && at_s > silent_from_s)
+        })
+    };
+    let silent = |report: &Report| {
+        let reasons = reasons(report).into_iter();
+        let silent = reasons.filter(|it| it.contains("gave no readings"));
+        silent.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for tells in [true, false] {
+        let early = ended(f64::INFINITY, tells);
+        assert_eq!(early.verdict(), Verdict::Inconclusive);
+        assert_eq!(silent(&early), Vec::<String>::new(), "{early:?}");
+        let expected = ["Process gave no readings for 2.0 s from 7.0 s"];
+        assert_eq!(silent(&ended(7.0, tells)), expected);
+    }
+    assert_eq!(
+        reasons(&ended(9.0, true))[0],
+        "the suite failed: interrupted"
+    );
 }

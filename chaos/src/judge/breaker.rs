@@ -1,7 +1,8 @@
 //! Measures over the breaker's changes.
 
 use super::evidence::{Evidence, Unmeasured};
-use crate::record::{BreakerState, Outcome, Source, names};
+use super::resources::starting_with;
+use crate::record::{BreakerState, Source, names};
 use crate::scenario::Window;
 
 /// How long requests must go on succeeding before the system counts as recovered, seconds.
@@ -46,7 +47,7 @@ pub(super) fn illegal_moves(evidence: &Evidence<'_>) -> f64 {
 }
 
 /// From the last healing until the breaker is closed and, for [`SUSTAINED_S`] on, every request
-/// is admitted with a known count: a fallback's refusals say 429 too. Infinite when that never came.
+/// succeeds with a known count: a fallback's refusals say 429 too. Infinite when that never came.
 pub(super) fn full_recovery_s(evidence: &Evidence<'_>) -> Result<f64, Unmeasured> {
     let (_, healed_s) = evidence.fault_span()?;
     let trial = evidence.trial();
@@ -57,7 +58,7 @@ pub(super) fn full_recovery_s(evidence: &Evidence<'_>) -> Result<f64, Unmeasured
     };
     let mut good_since_s = from_s;
     for request in trial.requests.iter().filter(|it| it.due_s >= from_s) {
-        if request.outcome != Outcome::Counted {
+        if !(request.is_success() && request.outcome.is_counted()) {
             good_since_s = good_since_s.max(request.done_s());
         } else if request.due_s - good_since_s >= SUSTAINED_S {
             return Ok(good_since_s - healed_s);
@@ -80,13 +81,10 @@ pub(super) fn calls_while_open(evidence: &Evidence<'_>) -> Result<f64, Unmeasure
             continue;
         }
         let open = |at_s: f64| at_s >= opened.at_s + SETTLED_S && at_s <= next.at_s;
-        let mut totals = samples.iter().filter(|it| open(it.at_s)).map(|it| {
-            let results = it
-                .values
-                .iter()
-                .filter(|(name, _)| name.starts_with(names::REDIS_CALLS));
-            results.map(|(_, count)| count).sum::<f64>()
-        });
+        let mut totals = samples
+            .iter()
+            .filter(|it| open(it.at_s))
+            .map(|it| starting_with(it, names::REDIS_CALLS));
         if let (Some(first), Some(last)) = (totals.next(), totals.next_back()) {
             calls = Some(calls.unwrap_or(0.0) + (last - first));
         }

@@ -21,10 +21,11 @@ pub(super) fn unaccounted(evidence: &Evidence<'_>) -> Result<f64, Unmeasured> {
     let counted = client(|it| it == Outcome::Counted);
     let success = client(Outcome::is_success);
     let refused = client(|it| it == Outcome::Refused);
+    let fallback = client(|it| it == Outcome::RefusedUncounted);
     let unavailable = client(|it| it == Outcome::Unavailable);
     let other = client(|it| matches!(it, Outcome::Other(_)));
     let silent = client(Outcome::is_unknown);
-    let answered = success + refused + unavailable + other;
+    let answered = success + refused + fallback + unavailable + other;
 
     let envoy = all(evidence, Source::Envoy, names::COMPLETED)?;
     let upstream = all(evidence, Source::Upstream, names::HITS)?;
@@ -52,7 +53,8 @@ pub(super) fn unaccounted(evidence: &Evidence<'_>) -> Result<f64, Unmeasured> {
         beyond(total(&upstream, names::HITS), success, doubt),
         beyond(admitted, success, doubt),
         beyond(decided(&["allowed", "shadow_denied"]), counted, doubt),
-        beyond(decided(&["denied", "degraded_local_deny"]), refused, doubt),
+        beyond(decided(&["denied"]), refused, doubt),
+        beyond(decided(&["degraded_local_deny"]), fallback, doubt),
         beyond(decided(&["degraded_deny"]), unavailable, doubt),
         beyond(total(&envoy, names::COMPLETED), answered, silent),
     ];
@@ -60,7 +62,7 @@ pub(super) fn unaccounted(evidence: &Evidence<'_>) -> Result<f64, Unmeasured> {
 }
 
 /// All samples of an observer, from before the load to after it.
-fn all<'t>(
+pub(super) fn all<'t>(
     evidence: &Evidence<'t>,
     source: Source,
     name: &'static str,

@@ -18,6 +18,12 @@ pub enum Unmeasured {
     /// The observer gave too few numbers.
     #[error("{0:?} gave too few readings of {1}")]
     TooFewReadings(Source, &'static str),
+    /// The load has no hot key.
+    #[error("the load has no hot key")]
+    NoHotKey,
+    /// No request of the hot key was refused in a phase, so its limit was not put to the test.
+    #[error("the hot key met no limit in the {0:?} phase")]
+    LimitNotMet(Phase),
     /// No fault is on the record.
     #[error("no fault was recorded")]
     NoFault,

@@ -32,7 +32,7 @@ pub(super) fn faults(trial: &Trial) -> Vec<String> {
     reasons
 }
 
-fn done(trial: &Trial, action: Action, planned_s: f64) -> Option<&FaultAction> {
+pub(super) fn done(trial: &Trial, action: Action, planned_s: f64) -> Option<&FaultAction> {
     let mut faults = trial.faults.iter();
     faults.find(|it| it.action == action && (it.at_s - planned_s).abs() <= OFF_PLAN_S_MAX)
 }
@@ -51,10 +51,13 @@ fn toggles(injection: &Injection, inject: &FaultAction, heal: &FaultAction) -> O
         .then(|| format!("Redis flapped {toggled} times, planned were {planned:.0}"))
 }
 
-/// Observers that were silent between the baseline's start and the recovery's planned end.
+/// Observers that were silent between the baseline's start and the recovery's planned end, or the
+/// trial's own where that came first: after it nobody observes.
 pub(super) fn observers(evidence: &Evidence<'_>) -> Vec<String> {
-    let phases = &evidence.trial().scenario.phases;
-    let (from_s, to_s) = (phases.baseline_at_s(), phases.end_at_s());
+    let trial = evidence.trial();
+    let phases = &trial.scenario.phases;
+    let from_s = phases.baseline_at_s();
+    let to_s = phases.end_at_s().min(trial.last_s());
     let observers = [
         Source::Envoy,
         Source::Redis,
@@ -62,7 +65,7 @@ pub(super) fn observers(evidence: &Evidence<'_>) -> Vec<String> {
         Source::Process,
     ];
     let silent = observers.into_iter().filter_map(|source| {
-        let (at_s, length_s) = longest_silence(evidence.trial(), source, from_s, to_s);
+        let (at_s, length_s) = longest_silence(trial, source, from_s, to_s);
         (length_s > SILENCE_S_MAX)
             .then(|| format!("{source:?} gave no readings for {length_s:.1} s from {at_s:.1} s"))
     });

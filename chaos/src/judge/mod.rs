@@ -11,8 +11,10 @@
 //! 5. otherwise *upheld*.
 
 mod breaker;
+mod commands;
 mod conservation;
 mod evidence;
+mod excess;
 mod instrument;
 mod measure;
 mod requests;
@@ -23,6 +25,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{Evidence, Unmeasured};
+pub use excess::{Span, worst_excess};
 pub use instrument::{OFF_PLAN_S_MAX, SILENCE_S_MAX, TOGGLES_MIN};
 pub use measure::take;
 

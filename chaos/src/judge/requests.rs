@@ -15,10 +15,10 @@ const DIGITS: u8 = 3;
 pub(super) fn share(
     evidence: &Evidence<'_>,
     window: Window,
-    wanted: fn(Outcome) -> bool,
+    wanted: fn(&Request) -> bool,
 ) -> Result<f64, Unmeasured> {
     let requests = evidence.requests(window)?;
-    let hits = requests.iter().filter(|it| wanted(it.outcome)).count();
+    let hits = requests.iter().filter(|it| wanted(it)).count();
     Ok(ratio(hits, requests.len()))
 }
 

@@ -38,6 +38,15 @@ pub(super) fn growth_of(samples: &[&Sample], value: impl Fn(&Sample) -> f64) -> 
         .sum()
 }
 
+/// The sum of a sample's numbers whose names start like this.
+pub(super) fn starting_with(sample: &Sample, start: &str) -> f64 {
+    let values = sample.values.iter();
+    values
+        .filter(|(name, _)| name.starts_with(start))
+        .map(|(_, count)| count)
+        .sum()
+}
+
 /// Calls to Redis that failed.
 pub(super) fn connection_errors(
     evidence: &Evidence<'_>,
@@ -46,14 +55,8 @@ pub(super) fn connection_errors(
     let ok = [names::REDIS_CALLS, "ok"].concat();
     let samples = evidence.samples(Source::Envoy, window)?;
     let failed = |it: &Sample| {
-        let calls = it
-            .values
-            .iter()
-            .filter(|(name, _)| name.starts_with(names::REDIS_CALLS));
-        calls
-            .filter(|(name, _)| **name != ok)
-            .map(|(_, count)| count)
-            .sum()
+        let well = it.values.get(&ok).copied().unwrap_or(0.0);
+        starting_with(it, names::REDIS_CALLS) - well
     };
     if samples.len() < 2 {
         return Err(Unmeasured::TooFewReadings(

@@ -1,5 +1,6 @@
 //! Each measure on the smallest trial that moves it.
 
+mod commands;
 mod observed;
 
 use super::{Evidence, Unmeasured, take};
@@ -43,6 +44,7 @@ fn request(due_s: f64, took_us: u64, outcome: Outcome) -> Request {
         due_s,
         late_us: 0,
         took_us,
+        hot: false,
         outcome,
     }
 }
@@ -80,16 +82,16 @@ fn moves(list: &[(f64, BreakerState, BreakerState)]) -> Vec<BreakerMove> {
 
 #[test]
 fn shares_count_what_was_due_in_the_window() {
-    use Outcome::{Broken, Counted, Other, Refused, Unavailable, Uncounted};
+    use Outcome::{Broken, Counted, Other, Refused, RefusedUncounted, Unavailable, Uncounted};
     let mut trial = trial();
     let outcomes = [
         Counted,
         Uncounted,
         Refused,
+        RefusedUncounted,
         Unavailable,
         Broken,
         Other(500),
-        Other(404),
         Counted,
     ];
     trial.requests = outcomes
@@ -100,8 +102,9 @@ fn shares_count_what_was_due_in_the_window() {
         .extend([request(1.999, 1_000, Broken), request(4.0, 1_000, Broken)]);
     let share = |measure| under_fault(&trial, measure).unwrap();
     assert_eq!(share(Measure::SuccessShare), 3.0 / 8.0);
-    assert_eq!(share(Measure::AnsweredShare), 5.0 / 8.0);
+    assert_eq!(share(Measure::AnsweredShare), 6.0 / 8.0);
     assert_eq!(share(Measure::ErrorShare), 3.0 / 8.0);
+    assert_eq!(share(Measure::CountedShare), 3.0 / 8.0);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::HeaderName;
 use reqwest::{Response, StatusCode, Url};
 
+use super::Key;
 use crate::record::Outcome;
 
 /// The client's own patience; far beyond every bound that is judged.
@@ -13,9 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The request header that carries the key.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
-/// Tells even keys from odd ones, so that a scenario can give each half a rule of its own.
+/// Tells even plain keys from odd ones, so that a scenario can give each half a rule of its own.
+/// The hot key has none.
 const GROUP_HEADER: HeaderName = HeaderName::from_static("x-chaos-group");
-/// Present on an admitted answer when the filter knew the count.
+/// What only the hot key has, in the place of a group.
+const HOT_HEADER: HeaderName = HeaderName::from_static("x-chaos-hot");
+/// Present on the answer when the filter knew the count.
 const LIMIT_HEADER: &str = "ratelimit";
 /// Present on the filter's own 503.
 const UNAVAILABLE_HEADER: &str = "x-velocitygate";
@@ -48,13 +52,23 @@ impl Client {
 
     /// Sends one request with this key, 64 bytes long as API keys are, and waits for the whole
     /// answer.
-    pub async fn send(&self, key: u64) -> Outcome {
+    pub async fn send(&self, key: Key) -> Outcome {
         let request = self.http.get(self.url.clone());
-        let request = request.header(KEY_HEADER, format!("key-{key:060}"));
-        let request = request.header(
-            GROUP_HEADER,
-            if key.is_multiple_of(2) { "even" } else { "odd" },
-        );
+        let request = match key {
+            Key::Hot => {
+                let request = request.header(KEY_HEADER, format!("hot-{:060}", 0));
+                request.header(HOT_HEADER, "yes")
+            }
+            Key::Plain(number) => {
+                let group = if number.is_multiple_of(2) {
+                    "even"
+                } else {
+                    "odd"
+                };
+                let request = request.header(KEY_HEADER, format!("key-{number:060}"));
+                request.header(GROUP_HEADER, group)
+            }
+        };
         let answered = async {
             let response = request.send().await?;
             let outcome = outcome(&response);
@@ -74,7 +88,8 @@ fn outcome(response: &Response) -> Outcome {
     match response.status() {
         StatusCode::OK if has(LIMIT_HEADER) => Outcome::Counted,
         StatusCode::OK => Outcome::Uncounted,
-        StatusCode::TOO_MANY_REQUESTS => Outcome::Refused,
+        StatusCode::TOO_MANY_REQUESTS if has(LIMIT_HEADER) => Outcome::Refused,
+        StatusCode::TOO_MANY_REQUESTS => Outcome::RefusedUncounted,
         StatusCode::SERVICE_UNAVAILABLE if has(UNAVAILABLE_HEADER) => Outcome::Unavailable,
         status => Outcome::Other(status.as_u16()),
     }

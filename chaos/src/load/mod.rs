@@ -10,4 +10,4 @@ mod plan;
 
 pub use client::Client;
 pub use pacer::{IN_FLIGHT_MAX, Pacer};
-pub use plan::{Arrival, Arrivals};
+pub use plan::{Arrival, Arrivals, Key};

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Arrival;
+use super::{Arrival, Key};
 use crate::record::{Event, Outcome, Request};
 use crate::scenario::Load;
 
@@ -43,7 +43,7 @@ impl Pacer {
         send: S,
     ) -> Self
     where
-        S: Fn(u64) -> F + Send + 'static,
+        S: Fn(Key) -> F + Send + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
         let stop = Arc::new(AtomicBool::new(false));
@@ -98,6 +98,7 @@ impl Gate {
             due_s: arrival.due_s,
             late_us,
             took_us: micros(due.elapsed()),
+            hot: arrival.key == Key::Hot,
             outcome,
         };
         // A closed sink means that the run is being torn down: nobody wants to know.

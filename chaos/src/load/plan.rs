@@ -12,8 +12,17 @@ pub struct Arrival {
     pub index: u64,
     /// Seconds from the scenario's start.
     pub due_s: f64,
-    /// Number of its key.
-    pub key: u64,
+    /// Its key.
+    pub key: Key,
+}
+
+/// The key of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// The one whose limit is meant to be met.
+    Hot,
+    /// One of the others.
+    Plain(u64),
 }
 
 /// All arrivals of a load in order, until its end.
@@ -77,12 +86,16 @@ impl Arrivals<'_> {
         }
     }
 
-    fn key(&mut self) -> u64 {
-        match self.load.keys {
+    fn key(&mut self) -> Key {
+        let hot = self.load.hot;
+        if hot.is_some_and(|hot| self.index.is_multiple_of(hot.every)) {
+            return Key::Hot;
+        }
+        Key::Plain(match self.load.keys {
             Keys::One => 0,
             Keys::Distinct => self.index,
             Keys::Uniform { count } => self.random.random_range(0..count.max(1)),
-        }
+        })
     }
 }
 
@@ -115,12 +128,13 @@ impl Iterator for Arrivals<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::RateStep;
+    use crate::scenario::{Hot, Limit, RateStep};
 
     fn load(keys: Keys, steps: Vec<RateStep>) -> Load {
         Load {
             rps: 10.0,
             keys,
+            hot: None,
             seed: 7,
             steps,
         }
@@ -157,7 +171,7 @@ mod tests {
             .map(|it| (it.due_s * 100.0).round() as u64)
             .collect();
         assert_eq!(due, [0, 10, 20, 21, 22, 23, 24, 100, 150]);
-        assert!(plan.iter().all(|it| it.key == it.index));
+        assert!(plan.iter().all(|it| it.key == Key::Plain(it.index)));
         assert_eq!(load.arrivals(2.0), 9);
     }
 
@@ -166,7 +180,22 @@ mod tests {
         let load = load(Keys::Uniform { count: 3 }, Vec::new());
         let keys = |load: &Load| load.plan(100.0).map(|it| it.key).collect::<Vec<_>>();
         let first = keys(&load);
-        assert!((0..3).all(|key| first.contains(&key)) && first.iter().all(|key| *key < 3));
+        let three = [0, 1, 2].map(Key::Plain);
+        assert!(three.iter().all(|key| first.contains(key)));
+        assert!(first.iter().all(|key| three.contains(key)));
         assert_eq!(first, keys(&load));
+    }
+
+    #[test]
+    fn one_request_in_so_many_carries_the_hot_key_and_the_others_their_own() {
+        let (rate, burst) = (1.0, 1.0);
+        let (every, limit) = (3, Limit { rate, burst });
+        let load = Load {
+            hot: Some(Hot { every, limit }),
+            ..load(Keys::Distinct, Vec::new())
+        };
+        let keys: Vec<Key> = load.plan(0.5).map(|it| it.key).collect();
+        let plain = Key::Plain;
+        assert_eq!(keys, [Key::Hot, plain(1), plain(2), Key::Hot, plain(4)]);
     }
 }

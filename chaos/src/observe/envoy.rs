@@ -61,6 +61,8 @@ pub struct EnvoySample {
     pub breaker: Option<BreakerState>,
     /// Breaker changes by the state gone to.
     pub transitions: BTreeMap<String, u64>,
+    /// Probes of the breaker, by result.
+    pub probes: BTreeMap<String, u64>,
     /// Requests paused now.
     pub waiting: u64,
     /// Batches sent, by result.
@@ -136,6 +138,7 @@ impl EnvoySample {
             "velocitygate_breaker_transitions_total" => {
                 add_to(&mut self.transitions, line, "to");
             }
+            "velocitygate_breaker_probes_total" => add_to(&mut self.probes, line, "result"),
             "velocitygate_waiting" => self.waiting = count(line),
             "velocitygate_redis_calls_total" => add_to(&mut self.redis_calls, line, "result"),
             "velocitygate_redis_errors_total" => add_to(&mut self.redis_errors, line, "class"),
@@ -212,6 +215,8 @@ velocitygate_requests_total{rule="login",decision="denied"} 1
 velocitygate_redis_calls_total{result="ok"} 32
 # TYPE velocitygate_breaker_transitions_total counter
 velocitygate_breaker_transitions_total{to="open"} 2
+# TYPE velocitygate_breaker_probes_total counter
+velocitygate_breaker_probes_total{result="failed"} 3
 # TYPE velocitygate_breaker_state gauge
 velocitygate_breaker_state{state="closed"} 0
 velocitygate_breaker_state{state="half_open"} 1
@@ -240,6 +245,7 @@ envoy_cluster_upstream_rq_total{envoy_cluster_name="upstream"} 12
             (sample.redis_calls["ok"], sample.transitions["open"]),
             (32, 2)
         );
+        assert_eq!(sample.probes, BTreeMap::from([("failed".to_owned(), 3)]));
         assert_eq!(
             (sample.breaker, sample.waiting),
             (Some(BreakerState::HalfOpen), 3)

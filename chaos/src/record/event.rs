@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::observe::BreakerState;
 
 /// Version of the record's format; a reader refuses any other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One line of a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,11 +109,19 @@ pub struct Request {
     pub late_us: u64,
     /// From the planned send time to the end of the answer, microseconds.
     pub took_us: u64,
+    /// It carried the hot key.
+    pub hot: bool,
     /// What came of it.
     pub outcome: Outcome,
 }
 
 impl Request {
+    /// It was admitted; or refused by a limit that it was meant to meet.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.outcome.is_success() || (self.hot && self.outcome == Outcome::Refused)
+    }
+
     /// When its answer was complete, seconds from the start.
     #[must_use]
     #[expect(
@@ -143,8 +151,10 @@ pub enum Outcome {
     Counted,
     /// 200 without: admitted, the count is unknown.
     Uncounted,
-    /// 429: refused by a limit.
+    /// 429 with a `RateLimit` header: refused by a limit, the count is known.
     Refused,
+    /// 429 without: refused by the fallback.
+    RefusedUncounted,
     /// 503 with `x-velocitygate: unavailable`: refused because Redis is away.
     Unavailable,
     /// Any other answer.
@@ -164,11 +174,21 @@ impl Outcome {
         matches!(self, Self::Counted | Self::Uncounted)
     }
 
+    /// The count was known.
+    #[must_use]
+    pub fn is_counted(self) -> bool {
+        matches!(self, Self::Counted | Self::Refused)
+    }
+
     /// A client would call it an error: a 5xx, or no answer. Refusals by a limit are none.
     #[must_use]
     pub fn is_error(self) -> bool {
         match self {
-            Self::Counted | Self::Uncounted | Self::Refused | Self::NotSent => false,
+            Self::Counted
+            | Self::Uncounted
+            | Self::Refused
+            | Self::RefusedUncounted
+            | Self::NotSent => false,
             Self::Other(status) => status >= 500,
             Self::Unavailable | Self::Broken | Self::Silent => true,
         }

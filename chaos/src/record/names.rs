@@ -5,6 +5,10 @@
 pub const DECISION: &str = "decision.";
 /// Envoy: the filter's calls to Redis by result; followed by the result.
 pub const REDIS_CALLS: &str = "redis_calls.";
+/// Envoy: the breaker's probes by result; followed by the result.
+pub const PROBES: &str = "probes.";
+/// Envoy: replies of Redis that it does not know the script.
+pub const NOSCRIPT: &str = "noscript";
 /// Envoy: requests paused in the filter now.
 pub const WAITING: &str = "waiting";
 /// Envoy: answers given by the listener.
@@ -14,6 +18,8 @@ pub const VM_RELOADS: &str = "vm_reloads";
 
 /// Access log: longest time the filter paused one request, microseconds.
 pub const LONGEST_WAIT_US: &str = "longest_wait_us";
+/// Access log: requests that the filter paused.
+pub const PAUSED: &str = "paused";
 /// Access log: requests it tells of.
 pub const LOGGED: &str = "logged";
 

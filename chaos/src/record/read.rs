@@ -140,6 +140,16 @@ impl Trial {
         }
     }
 
+    /// When it ended, seconds; where its end is not on the record, its last observation's time.
+    #[must_use]
+    pub fn last_s(&self) -> f64 {
+        let observed = self.samples.iter().map(|it| it.at_s);
+        match self.end {
+            Some((at_s, _)) => at_s,
+            None => observed.fold(0.0, f64::max),
+        }
+    }
+
     fn add(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Phase { at_s, phase } => self.phases.push((at_s, phase)),

@@ -8,12 +8,13 @@ use crate::record::{Sample, Source, names};
 /// The access log's field for the time the filter paused a request, microseconds.
 const WAIT_FIELD: &str = "wait_us";
 
-/// What the log tells of the filter's pauses. A request that was not paused has no such field.
+/// What the log tells of the filter's pauses. A request that the filter decided at once waited 0;
+/// one that it did not see has no such field.
 ///
 /// # Errors
 /// The first line that is not a JSON object.
 pub(super) fn summarise(text: &str, at_s: f64) -> Result<Sample> {
-    let (mut logged, mut longest) = (0.0, None::<f64>);
+    let (mut logged, mut paused, mut longest) = (0.0, 0.0, None::<f64>);
     for (index, line) in text.lines().enumerate() {
         let entry: Value = serde_json::from_str(line)
             .with_context(|| format!("cannot read line {} of the access log", index + 1))?;
@@ -23,9 +24,13 @@ pub(super) fn summarise(text: &str, at_s: f64) -> Result<Sample> {
             Value::String(text) => text.parse().ok(),
             _ => None,
         });
+        paused += f64::from(wait.is_some_and(|wait| wait > 0.0));
         longest = longest.into_iter().chain(wait).reduce(f64::max);
     }
-    let mut values = std::collections::BTreeMap::from([(names::LOGGED.to_owned(), logged)]);
+    let mut values = std::collections::BTreeMap::from([
+        (names::LOGGED.to_owned(), logged),
+        (names::PAUSED.to_owned(), paused),
+    ]);
     values.extend(longest.map(|longest| (names::LONGEST_WAIT_US.to_owned(), longest)));
     Ok(Sample {
         at_s,
@@ -41,10 +46,11 @@ mod tests {
     #[test]
     fn the_longest_wait_is_found_and_every_line_counted() {
         let text = "{\"wait_us\":\"310\"}\n{\"wait_us\":9000}\n\
-                    {\"wait_us\":null}\n";
+                    {\"wait_us\":\"0\"}\n{\"wait_us\":null}\n";
         let sample = summarise(text, 1.0).unwrap();
         assert_eq!(sample.values.get(names::LONGEST_WAIT_US), Some(&9000.0));
-        assert_eq!(sample.values.get(names::LOGGED), Some(&3.0));
+        assert_eq!(sample.values.get(names::LOGGED), Some(&4.0));
+        assert_eq!(sample.values.get(names::PAUSED), Some(&2.0));
     }
 
     #[test]

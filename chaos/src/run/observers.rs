@@ -137,14 +137,23 @@ fn envoy_values(sample: &EnvoySample) -> Values {
         (names::WAITING, float(sample.waiting)),
         (names::COMPLETED, float(sample.answers.values().sum())),
         (names::VM_RELOADS, float(sample.vm_reloads)),
+        (
+            names::NOSCRIPT,
+            float(sample.redis_errors.get("noscript").copied().unwrap_or(0)),
+        ),
     ]);
     for (decision, count) in sample.requests.values().flatten() {
         *values
             .entry(format!("{}{decision}", names::DECISION))
             .or_default() += float(*count);
     }
-    for (result, count) in &sample.redis_calls {
-        values.insert(format!("{}{result}", names::REDIS_CALLS), float(*count));
+    for (name, counts) in [
+        (names::REDIS_CALLS, &sample.redis_calls),
+        (names::PROBES, &sample.probes),
+    ] {
+        for (result, count) in counts {
+            values.insert(format!("{name}{result}"), float(*count));
+        }
     }
     values
 }

@@ -143,6 +143,11 @@ impl<'p> Fields<'p> {
         }
     }
 
+    /// Takes a table that may be left out.
+    pub(super) fn optional_table(&mut self, name: &str) -> Option<Self> {
+        self.table.contains_key(name).then(|| self.table(name))
+    }
+
     /// Takes a list of tables; none when it is left out.
     pub(super) fn tables(&mut self, name: &str) -> Vec<Self> {
         let list = match self.table.remove(name) {
@@ -166,6 +171,13 @@ impl<'p> Fields<'p> {
             }
         }
         tables
+    }
+
+    /// Notes the problem with a field that must not be there, if it is.
+    pub(super) fn refuse(&mut self, name: &str, problem: impl AsRef<str>) {
+        if self.table.remove(name).is_some() {
+            self.problem(name, problem);
+        }
     }
 
     /// Takes whatever is there, as JSON: for parts that somebody else checks.

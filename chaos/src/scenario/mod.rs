@@ -6,10 +6,12 @@
 mod check;
 mod fields;
 mod files;
+mod hot;
 mod parse;
 
-pub use check::{Check, Measure, Op, Source, Window};
+pub use check::{Check, Extent, Measure, Op, Source, Window};
 pub use files::{ScenarioError, load_all, select};
+pub use hot::{HOT_MAX, Hot, Limit};
 
 use crate::fault::Fault;
 
@@ -57,6 +59,8 @@ pub struct Load {
     pub rps: f64,
     /// The key each request carries.
     pub keys: Keys,
+    /// The key that some carry instead.
+    pub hot: Option<Hot>,
     /// Seed of the key plan's random choices.
     pub seed: u64,
     /// Changes of the rate, by rising time.

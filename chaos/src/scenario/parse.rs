@@ -1,9 +1,10 @@
 //! TOML text to [`Scenario`]: shapes first, then what must fit together.
 
 use super::fields::{Fields, Problems};
+use super::hot::{HOT_MAX, hot};
 use super::{
-    ARRIVALS_MAX, Check, Injection, Keys, LENGTH_MAX_S, Load, Measure, Op, Phases, RateStep,
-    Scenario, Source, Window,
+    ARRIVALS_MAX, Check, Extent, Injection, Keys, LENGTH_MAX_S, Load, Measure, Op, Phases,
+    RateStep, Scenario, Source, Window,
 };
 use crate::fault::Fault;
 
@@ -42,6 +43,7 @@ impl Scenario {
 
 fn scenario(mut fields: Fields<'_>) -> Scenario {
     let phases = phases(fields.table("phases"));
+    let filter = fields.json("filter");
     let scenario = Scenario {
         text: String::new(),
         id: fields.text("id"),
@@ -50,8 +52,8 @@ fn scenario(mut fields: Fields<'_>) -> Scenario {
         hypothesis: fields.text("hypothesis"),
         default: fields.flag("default", true),
         workers: fields.whole("workers", 1..=WORKERS_MAX),
-        filter: fields.json("filter"),
-        load: load(fields.table("load"), &phases),
+        load: load(fields.table("load"), &phases, &filter),
+        filter,
         timeline: timeline(&mut fields, &phases),
         steady: fields
             .tables("steady")
@@ -76,6 +78,14 @@ fn scenario(mut fields: Fields<'_>) -> Scenario {
             fields.problem(&format!("checks[{index}].name"), "used by an earlier check");
         }
     }
+    for (name, list) in [("steady", &scenario.steady), ("checks", &scenario.checks)] {
+        for (index, check) in list.iter().enumerate() {
+            if check.measure.needs_hot_key() && scenario.load.hot.is_none() {
+                let problem = format!("{} needs a load.hot", check.measure.name());
+                fields.problem(&format!("{name}[{index}].measure"), problem);
+            }
+        }
+    }
     fields.finish();
     scenario
 }
@@ -97,11 +107,12 @@ fn phases(mut fields: Fields<'_>) -> Phases {
     phases
 }
 
-fn load(mut fields: Fields<'_>, phases: &Phases) -> Load {
+fn load(mut fields: Fields<'_>, phases: &Phases, filter: &serde_json::Value) -> Load {
     let load = Load {
         rps: fields.number("rps", 1.0..=RPS_MAX),
         seed: fields.whole("seed", 0..=u64::from(u32::MAX)),
         keys: keys(fields.table("keys")),
+        hot: fields.optional_table("hot").map(|it| hot(it, filter)),
         steps: fields
             .tables("steps")
             .into_iter()
@@ -117,6 +128,11 @@ fn load(mut fields: Fields<'_>, phases: &Phases) -> Load {
             "rps",
             format!("{planned} requests are planned, at most {ARRIVALS_MAX}"),
         );
+    }
+    let hot = load.hot.map_or(0, |hot| planned.div_ceil(hot.every.max(1)));
+    if hot > HOT_MAX {
+        let problem = format!("{hot} hot requests are planned, at most {HOT_MAX}");
+        fields.problem("hot.every", problem);
     }
     fields.finish();
     load
@@ -195,20 +211,36 @@ enum Kind {
     Check,
 }
 
+fn window(fields: &mut Fields<'_>, kind: Kind, measure: Measure) -> Window {
+    let own = format!("{} is taken over a span of its own", measure.name());
+    match (kind, measure.extent()) {
+        (Kind::Steady, Extent::Window) => Window::Baseline,
+        (Kind::Steady, Extent::Own) => {
+            fields.problem("measure", own + ", not over the baseline");
+            Window::Baseline
+        }
+        (Kind::Check, Extent::Window) => fields
+            .choice("window", Window::NAMES)
+            .unwrap_or(Window::Whole),
+        (Kind::Check, Extent::Own) => {
+            fields.refuse("window", own + "; leave this out");
+            Window::Whole
+        }
+    }
+}
+
 fn check(mut fields: Fields<'_>, kind: Kind) -> Check {
-    let (window, source) = match kind {
-        Kind::Steady => (Some(Window::Baseline), Some(Source::Plan)),
-        Kind::Check => (
-            fields.choice("window", Window::NAMES),
-            fields.choice("source", Source::NAMES),
-        ),
+    let measure = fields.choice("measure", Measure::NAMES);
+    let measure = measure.unwrap_or(Measure::SuccessShare);
+    let window = window(&mut fields, kind, measure);
+    let source = match kind {
+        Kind::Steady => Some(Source::Plan),
+        Kind::Check => fields.choice("source", Source::NAMES),
     };
     let check = Check {
         name: fields.text("name"),
-        measure: fields
-            .choice("measure", Measure::NAMES)
-            .unwrap_or(Measure::SuccessShare),
-        window: window.unwrap_or(Window::Whole),
+        measure,
+        window,
         op: fields.choice("op", Op::NAMES).unwrap_or(Op::AtMost),
         bound: fields.number("bound", -1e12..=1e12),
         source: source.unwrap_or(Source::Plan),

@@ -5,12 +5,16 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use velocitygate_chaos::load::Key;
 use velocitygate_chaos::record::{
     Action, BreakerMove, BreakerState, Environment, Event, FaultAction, Header, Outcome, Phase,
     Record, Request, Sample, Source, VERSION, names,
 };
 use velocitygate_chaos::report::Report;
-use velocitygate_chaos::scenario::Scenario;
+use velocitygate_chaos::scenario::{Hot, Scenario};
+
+/// Requests that waited for an answer which never came.
+const FAILED_WAITS: f64 = 10.0;
 
 /// How a run went. [`Story::healthy`] is one in which all goes well; change what matters.
 pub(crate) struct Story {
@@ -19,6 +23,10 @@ pub(crate) struct Story {
     pub(crate) baseline: (Outcome, u64),
     pub(crate) fault: (Outcome, u64),
     pub(crate) recovery: (Outcome, u64),
+    /// What the hot key gets while its requests are counted, of what its limit lets through.
+    pub(crate) hot_share: f64,
+    /// Commands that Redis ran for each request of a known count.
+    pub(crate) commands_each: f64,
     /// The generator's lateness of every request, microseconds.
     pub(crate) late_us: u64,
     /// Changes of the breaker: seconds, from, to.
@@ -45,6 +53,8 @@ impl Story {
             baseline: (Outcome::Counted, 1_000),
             fault: (Outcome::Uncounted, 900),
             recovery: (Outcome::Counted, 1_000),
+            hot_share: 1.0,
+            commands_each: 1.0,
             late_us: 100,
             moves,
             failure: None,
@@ -112,17 +122,28 @@ impl Story {
         let phases = &self.scenario.phases;
         let (fault_s, recovered_s) = (phases.fault_at_s(), phases.recovery_at_s() + 0.3);
         let plan = self.scenario.load.plan(phases.end_at_s());
+        let mut bucket = self
+            .scenario
+            .load
+            .hot
+            .map(|hot| Bucket::new(hot, self.hot_share));
         plan.map(|arrival| {
             let (outcome, took_us) = match arrival.due_s {
                 due_s if due_s < fault_s => self.baseline,
                 due_s if due_s < recovered_s => self.fault,
                 _ => self.recovery,
             };
+            let hot = arrival.key == Key::Hot;
+            let refused = hot
+                && outcome == Outcome::Counted
+                && bucket.as_mut().is_some_and(|it| !it.admits(arrival.due_s));
             Request {
                 due_s: arrival.due_s,
                 late_us: self.late_us,
-                took_us,
-                outcome,
+                // An answer comes after its request was sent.
+                took_us: took_us.max(self.late_us),
+                hot,
+                outcome: if refused { Outcome::Refused } else { outcome },
             }
         })
         .collect()
@@ -140,11 +161,12 @@ impl Story {
                 done.iter().filter(|it| wanted(it.outcome)).count() as f64
             };
             let failed = done.iter().filter(|it| {
-                it.outcome != Outcome::Counted && self.moves.first().is_none_or(|m| it.due_s < m.0)
+                !it.outcome.is_counted() && self.moves.first().is_none_or(|m| it.due_s < m.0)
             });
             let counted = count(|it| it == Outcome::Counted);
             let envoy = [
                 ("decision.allowed", counted),
+                ("decision.denied", count(|it| it == Outcome::Refused)),
                 (
                     "decision.degraded_allow",
                     count(|it| it == Outcome::Uncounted),
@@ -155,16 +177,23 @@ impl Story {
                 ),
                 (
                     "decision.degraded_local_deny",
-                    count(|it| it == Outcome::Refused),
+                    count(|it| it == Outcome::RefusedUncounted),
                 ),
-                ("redis_calls.ok", counted),
+                ("redis_calls.ok", count(Outcome::is_counted)),
                 ("redis_calls.timeout", failed.count() as f64),
                 (names::COMPLETED, done.len() as f64),
                 (names::WAITING, 3.0),
                 (names::VM_RELOADS, 0.0),
             ];
             events.push(sample(at_s, Source::Envoy, &envoy));
-            events.push(sample(at_s, Source::Redis, &[(names::INSTANCE, 1.0)]));
+            let redis = [
+                (names::INSTANCE, 1.0),
+                (
+                    names::EVALSHA_CALLS,
+                    count(Outcome::is_counted) * self.commands_each,
+                ),
+            ];
+            events.push(sample(at_s, Source::Redis, &redis));
             let hits = count(Outcome::is_success);
             events.push(sample(at_s, Source::Upstream, &[(names::HITS, hits)]));
             let process = [
@@ -177,12 +206,42 @@ impl Story {
                 break;
             }
         }
-        events.push(sample(
-            end_s,
-            Source::AccessLog,
-            &[(names::LONGEST_WAIT_US, 51_000.0)],
-        ));
+        let counted = requests.iter().filter(|it| it.outcome.is_counted()).count();
+        let log = [
+            (names::LONGEST_WAIT_US, 51_000.0),
+            (names::PAUSED, counted as f64 + FAILED_WAITS),
+        ];
+        events.push(sample(end_s, Source::AccessLog, &log));
         events
+    }
+}
+
+/// The hot key's bucket, of which more or less may be let through than its limit says.
+struct Bucket {
+    hot: Hot,
+    share: f64,
+    tokens: f64,
+    at_s: f64,
+}
+
+impl Bucket {
+    fn new(hot: Hot, share: f64) -> Self {
+        let (tokens, at_s) = (hot.limit.burst, 0.0);
+        Self {
+            hot,
+            share,
+            tokens,
+            at_s,
+        }
+    }
+
+    fn admits(&mut self, now_s: f64) -> bool {
+        let refilled = (now_s - self.at_s) * self.hot.limit.rate * self.share;
+        self.tokens = (self.tokens + refilled).min(self.hot.limit.burst);
+        self.at_s = now_s;
+        let admits = self.tokens >= 1.0;
+        self.tokens -= f64::from(admits);
+        admits
     }
 }
 

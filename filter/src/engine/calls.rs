@@ -146,7 +146,10 @@ impl<C: SharedCell> Engine<C> {
             Purpose::Probe(permit) if reading.lacks_script() && !call.load => {
                 self.send_probe(permit, true, now);
             }
-            Purpose::Probe(permit) => self.probe_ended(permit, lesson, now),
+            Purpose::Probe(permit) => {
+                self.probe_ended(permit, lesson, now);
+                self.dispatch(now);
+            }
             Purpose::Requests(permit) => {
                 self.effects.add(Metric::RedisCalls(reading.result), 1);
                 self.effects.record(Metric::RedisCallUs, lesson.elapsed.0);
@@ -188,13 +191,16 @@ impl<C: SharedCell> Engine<C> {
     /// nothing new: it may have met Redis before the script did.
     fn script_after(&mut self, id: CallId, call: &Call, reading: &Reading, now: Instant) {
         let unscripted = reading.lacks_script();
-        let loaded = call.load && reading.outcome == Outcome::Success && !unscripted;
+        let probed = matches!(call.purpose, Purpose::Probe(_))
+            && reading.outcome == Outcome::Success
+            && !unscripted;
         self.script = match self.script {
             // Another shard of a Redis Cluster does not know it yet.
             Script::Loading(loading) if loading == id && unscripted => Script::Missing,
             Script::Loading(loading) if loading == id => Script::Assumed { loaded: now },
             Script::Loading(_) => self.script,
-            _ if loaded => Script::Assumed { loaded: now },
+            // Another worker loaded it while the breaker let no request of this one pass.
+            Script::Missing if probed => Script::Assumed { loaded: now },
             Script::Assumed { loaded } if unscripted && call.sent >= loaded => Script::Missing,
             unchanged => unchanged,
         };

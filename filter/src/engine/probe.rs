@@ -1,9 +1,9 @@
 //! Probes: how an open breaker finds out that Redis is back, without risking a user's request.
 
-use super::Engine;
 use super::calls::{Call, Purpose};
 use super::group::{Ask, Group};
 use super::waiter::Bucket;
+use super::{Engine, Script};
 use crate::breaker::{self, Contended, ProbePermit, SharedCell, Turn};
 use crate::limit::{Limit, TokenBucket};
 use crate::metrics::Metric;
@@ -65,6 +65,9 @@ impl<C: SharedCell> Engine<C> {
             deadline: now + self.config.redis.timeout,
             groups: vec![group],
         };
-        self.send(body, call);
+        let id = self.send(body, call);
+        if load {
+            self.script = Script::Loading(id);
+        }
     }
 }

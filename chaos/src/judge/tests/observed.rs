@@ -1,8 +1,9 @@
 //! Measures over what the observers saw.
 
-use super::{measured, request, sample, trial, under_fault};
-use crate::record::{Outcome, Source, names};
-use crate::scenario::{Measure, Window};
+use super::{Unmeasured, fault, measured, request, sample, trial, under_fault};
+use crate::fault::Fault;
+use crate::record::{Action, Outcome, Phase, Request, Source, Trial, names};
+use crate::scenario::{Measure, Scenario, Window};
 
 #[test]
 fn a_counter_begins_again_when_redis_is_another_process() {
@@ -141,6 +142,38 @@ fn the_longest_wait_comes_from_the_access_log_alone() {
         measured(&trial, Measure::LongestWait, Window::Whole),
         Ok(51.25)
     );
+}
+
+#[test]
+fn i1_a_redis_that_lost_its_data_begins_anew_and_no_other_time_is_excused() {
+    let text = include_str!("../../../scenarios/c-04-thundering-herd.toml");
+    let mut scenario = Scenario::parse(text).unwrap();
+    (scenario.timeline[0].at_s, scenario.timeline[0].heal_at_s) = (2.5, 3.0);
+    let mut trial = Trial {
+        scenario,
+        faults: vec![fault(2.5, Action::Inject), fault(3.0, Action::Heal)],
+        ..trial()
+    };
+    let hot = |due_s, outcome| Request {
+        hot: true,
+        ..request(due_s, 0, outcome)
+    };
+    let over = |trial: &Trial| measured(trial, Measure::OverAdmitted, Window::Whole);
+    // The limit is 4 at once and 4 a second: it is met before and after.
+    trial.requests = vec![hot(1.0, Outcome::Refused), hot(5.0, Outcome::Refused)];
+    for burst_at_s in [2.45, 3.01] {
+        trial
+            .requests
+            .extend((0..4).map(|_| hot(burst_at_s, Outcome::Counted)));
+    }
+    let degraded = (0..99).map(|_| hot(2.7, Outcome::Uncounted));
+    trial.requests.extend(degraded);
+    assert_eq!(over(&trial), Ok(0.0));
+    trial.scenario.timeline[0].fault = Fault::ProxyDown;
+    let excess = over(&trial).unwrap();
+    assert!((excess - (8.0 - 4.0 - 0.56 * 4.0)).abs() < 0.01, "{excess}");
+    trial.requests[1].outcome = Outcome::Counted;
+    assert_eq!(over(&trial), Err(Unmeasured::LimitNotMet(Phase::Recovery)));
 }
 
 /// Two admitted (one with a known count), one refused, one of unknown outcome.

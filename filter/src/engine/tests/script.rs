@@ -3,6 +3,7 @@
 use super::world::World;
 use crate::decision::Decision::{Allowed, DegradedAllow};
 use crate::engine::CallEnd;
+use crate::testing::Cell;
 use crate::units::Micros;
 
 const ALL: &str = r#"{ "rules": [ { "name": "all", "key": [{ "header": "x-api-key" }],
@@ -113,4 +114,85 @@ fn a_probe_teaches_redis_the_script_before_requests_come_back() {
         ),
         (1, 1)
     );
+}
+
+/// Lets probes be sent and answered until the breaker is closed.
+fn probe_until_closed(world: &mut World) {
+    for _ in 0..100 {
+        world.tick(Micros::from_millis(100));
+        while !world.calls.is_empty() {
+            world.deliver();
+        }
+        if world
+            .moves
+            .last()
+            .is_some_and(|it| it.contains("-> closed"))
+        {
+            return;
+        }
+    }
+    panic!("the breaker stays open: {:?}", world.moves);
+}
+
+/// Redis ran the probe's text but the answer came too late: the worker sent it a second time with
+/// its first requests.
+#[test]
+fn a_probe_that_loads_the_script_and_hears_nothing_does_not_load_it_again() {
+    let mut world = World::new(ALL);
+    world.open_the_breaker();
+    world.redis.knows_script = false;
+    world.tick(Micros::from_millis(300));
+    world.deliver();
+    let load = world.calls.remove(0);
+    world.redis.run(&load, world.now);
+    world.end(&load, CallEnd::TimedOut);
+    assert_eq!(world.redis.evals, 1);
+    probe_until_closed(&mut world);
+    assert_eq!(world.round_trip(1, "a"), Allowed);
+    assert_eq!(world.redis.evals, 1);
+}
+
+/// A worker that heard NOSCRIPT when the breaker had just opened still wanted to load the script
+/// after its own probes had run it.
+#[test]
+fn a_probe_that_redis_answers_tells_that_redis_knows_the_script() {
+    let mut world = World::new(ALL);
+    world.request(1, "a");
+    world.turn();
+    let held = world.calls.remove(0);
+    world.open_the_breaker();
+    world.redis.knows_script = false;
+    let noscript = world.redis.run(&held, world.now);
+    world.end(&held, CallEnd::Replied(&noscript));
+    assert_eq!(world.decisions(), [(1, DegradedAllow)]);
+    // Another worker loads it meanwhile.
+    world.redis.knows_script = true;
+    probe_until_closed(&mut world);
+    assert_eq!(world.round_trip(2, "a"), Allowed);
+    assert_eq!(world.redis.evals, 0);
+}
+
+/// The breaker closes by another worker's probes while this one's still loads the script: its
+/// requests wait for that as they do for a load of their own.
+#[test]
+fn requests_wait_for_a_probe_that_loads_the_script() {
+    let cell = Cell::default();
+    let mut world = World::worker_of(ALL, cell.clone());
+    world.open_the_breaker();
+    world.redis.knows_script = false;
+    world.tick(Micros::from_millis(300));
+    world.deliver();
+    let load = world.calls.remove(0);
+    world.redis.run(&load, world.now);
+    let mut other = World::worker_of(ALL, cell);
+    // The probe's deadline passes, and so does the wait of the breaker that it opened again.
+    other.now = world.now;
+    probe_until_closed(&mut other);
+    world.tick(Micros(1));
+    assert_eq!(world.request(1, "a"), None);
+    world.turn();
+    assert!(world.calls.is_empty(), "{:?}", world.calls);
+    world.end(&load, CallEnd::TimedOut);
+    world.deliver();
+    assert_eq!((world.verdict(1).decision, world.redis.evals), (Allowed, 1));
 }
