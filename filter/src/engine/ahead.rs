@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::batch::Batch;
-use super::denials::Denials;
+use super::denials::{Answered, Denials};
 use super::effect::CallId;
 use super::effects::Effects;
 use super::group::{Ask, Done, Group};
@@ -76,7 +76,12 @@ impl<C: SharedCell> Engine<C> {
                 let tokens = surplus.saturating_mul(bucket.cost);
                 self.leases
                     .put(bucket, (tokens, charge.now), *standing, sent);
-                self.denials.note(bucket, *standing, sent, now);
+                let answered = Answered {
+                    sent,
+                    ran: charge.now,
+                    received: now,
+                };
+                self.denials.note(bucket, *standing, answered);
             }
         }
         self.effects

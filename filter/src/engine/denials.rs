@@ -1,9 +1,10 @@
 //! The deny cache: keys known to be over their limit, and until when.
 //!
 //! A refused key stays refused until the instant that Redis named, so asking again before would
-//! only cost a call. The instant is counted from when the call was *sent*: Redis read its clock
-//! later than that, so the cache forgets a key a little early, and never late. Once the instant has
-//! passed one call finds out how the key stands; requests that come meanwhile wait for it instead of
+//! only cost a call. Redis names a wait, which began when it ran the script: no earlier than the
+//! call was sent, and later by as much as the call was slower than the fastest one of late
+//! ([`Clock`]). Counted from there, a call that asks again reaches Redis just when there is room,
+//! and no key is refused for longer than Redis would. Once the instant has passed one call finds out how the key stands; requests that come meanwhile wait for it instead of
 //! asking the same.
 
 use hashbrown::HashMap;
@@ -12,7 +13,7 @@ use super::effect::CallId;
 use super::waiter::{Bucket, Part, PartResult, Waiter};
 use crate::fingerprint::Fingerprint;
 use crate::limit::Standing;
-use crate::units::{Instant, Micros};
+use crate::units::{Instant, Micros, RedisTime};
 
 /// Keys that one worker remembers, about 60 bytes each. Where there is no room, Redis is asked.
 pub(super) const CAPACITY: usize = 65_536;
@@ -47,6 +48,55 @@ struct Denial {
     full: Instant,
     /// The call that asks how the key stands now.
     asked: Option<CallId>,
+    clock: Clock,
+}
+
+/// When Redis answered a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    pub(super) sent: Instant,
+    /// By Redis's clock.
+    pub(super) ran: RedisTime,
+    pub(super) received: Instant,
+}
+
+/// The least that Redis's clock was seen ahead of the sending of a call that asked for this key:
+/// its true lead and the way of the fastest call. Kept by key, since each shard of a Redis Cluster
+/// has a clock of its own.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    lead: i64,
+    seen: Instant,
+}
+
+impl Clock {
+    /// Clocks drift apart; by 500 ppm at the most, this is a millisecond.
+    const KEPT: Micros = Micros::from_secs(2);
+
+    fn seen(known: Option<Self>, answered: Answered) -> Self {
+        let lead = answered.ran.0.checked_signed_diff(answered.sent.0);
+        let new = Self {
+            lead: lead.unwrap_or(i64::MAX),
+            seen: answered.sent,
+        };
+        let known = known.filter(|known| answered.sent.since(known.seen) < Self::KEPT);
+        known.filter(|known| known.lead < new.lead).unwrap_or(new)
+    }
+
+    /// No later than when Redis ran the script, on the clock of this worker; whatever its own clock
+    /// did, not before the call was sent, nor after the answer was here.
+    fn ran(
+        self,
+        Answered {
+            sent,
+            ran,
+            received,
+        }: Answered,
+    ) -> Instant {
+        let lead = ran.0.checked_signed_diff(sent.0).unwrap_or(self.lead);
+        let slower = u64::try_from(lead.saturating_sub(self.lead)).unwrap_or(0);
+        sent + Micros(slower).min(received.since(sent))
+    }
 }
 
 impl Denials {
@@ -117,14 +167,9 @@ impl Denials {
         }
     }
 
-    /// Redis said where a bucket stands, in the answer to a call that was sent at `sent`.
-    pub(super) fn note(
-        &mut self,
-        bucket: &Bucket,
-        standing: Standing,
-        sent: Instant,
-        now: Instant,
-    ) {
+    /// Redis said where a bucket stands.
+    pub(super) fn note(&mut self, bucket: &Bucket, standing: Standing, answered: Answered) {
+        let now = answered.received;
         let key = bucket.fingerprint;
         let known = self.entries.get(&key).copied();
         // What is known of a cheaper request holds for this one, and the other way round it does not.
@@ -134,15 +179,18 @@ impl Denials {
                 self.entries.remove(&key);
             }
         } else if !cheaper && (known.is_some() || self.has_room(now)) {
+            let clock = Clock::seen(known.map(|known| known.clock), answered);
+            let ran = clock.ran(answered);
             self.entries.insert(
                 key,
                 Denial {
-                    until: sent + standing.retry.min(REMEMBERED_MAX),
-                    room: sent + standing.retry,
+                    until: ran + standing.retry.min(REMEMBERED_MAX),
+                    room: ran + standing.retry,
                     cost: bucket.cost,
                     remaining: standing.remaining,
-                    full: sent + standing.reset,
+                    full: ran + standing.reset,
                     asked: None,
+                    clock,
                 },
             );
         }
@@ -194,25 +242,71 @@ mod tests {
         }
     }
 
+    /// An answer that took no time.
+    fn at(now: Instant) -> Answered {
+        Answered {
+            sent: now,
+            ran: RedisTime(now.0),
+            received: now,
+        }
+    }
+
+    /// Redis's clock is 5 s ahead. Counted from its sending, a wait that a slow call brought ended
+    /// early by as much as the call was slow, and Redis was asked twice for each token.
+    #[test]
+    fn the_wait_of_a_slow_call_is_counted_from_when_redis_ran_it() {
+        let keys = Keys(Fingerprints::default());
+        let mut denials = Denials::new(8);
+        let mut room = |sent_ms: u64, ran_ms: u64, received_ms: u64| {
+            let answered = Answered {
+                sent: Instant(sent_ms * 1_000),
+                ran: RedisTime(ran_ms * 1_000),
+                received: Instant(received_ms * 1_000),
+            };
+            denials.note(&keys.bucket("a", 1), standing(0, 100), answered);
+            let known = denials.standing(&keys.bucket("a", 1), answered.received);
+            (answered.received + known.expect("refused").retry).0 / 1_000
+        };
+        assert_eq!(
+            room(1_000, 6_001, 1_002),
+            1_100,
+            "from its sending at first"
+        );
+        assert_eq!(
+            room(1_200, 6_208, 1_209),
+            1_307,
+            "7 ms slower than the first"
+        );
+        assert_eq!(room(1_400, 6_401, 1_410), 1_500, "slow on the way back");
+        assert_eq!(
+            room(1_600, 9_601, 1_604),
+            1_704,
+            "Redis's clock was set ahead"
+        );
+        assert_eq!(room(1_800, 5_801, 1_802), 1_900, "and back");
+        assert_eq!(room(2_000, 6_003, 2_004), 2_102);
+        assert_eq!(room(4_000, 8_009, 4_010), 4_100, "the fastest is long ago");
+    }
+
     #[test]
     fn a_cheaper_request_may_pass_where_a_costly_one_was_refused() {
         let keys = Keys(Fingerprints::default());
         let mut denials = Denials::new(8);
-        denials.note(&keys.bucket("a", 5), standing(3, 200), NOW, NOW);
+        denials.note(&keys.bucket("a", 5), standing(3, 200), at(NOW));
         let known = |denials: &Denials, cost| denials.standing(&keys.bucket("a", cost), NOW);
         assert!(known(&denials, 4).is_none());
         assert_eq!(known(&denials, 5), Some(standing(3, 200)));
         assert!(known(&denials, 9).is_some());
         // It passed, and there is room for more like it: the costly one is refused all the same.
-        denials.note(&keys.bucket("a", 1), standing(2, 0), NOW, NOW);
+        denials.note(&keys.bucket("a", 1), standing(2, 0), at(NOW));
         assert!(known(&denials, 5).is_some());
         // A cheaper one is refused as well: now both are.
-        denials.note(&keys.bucket("a", 1), standing(0, 100), NOW, NOW);
+        denials.note(&keys.bucket("a", 1), standing(0, 100), at(NOW));
         assert_eq!(known(&denials, 5), Some(standing(0, 100)));
         // What is known of the cheap one is not replaced by a longer wait of a costly one.
-        denials.note(&keys.bucket("a", 5), standing(0, 500), NOW, NOW);
+        denials.note(&keys.bucket("a", 5), standing(0, 500), at(NOW));
         assert_eq!(known(&denials, 1), Some(standing(0, 100)));
-        denials.note(&keys.bucket("a", 5), standing(9, 0), NOW, NOW);
+        denials.note(&keys.bucket("a", 5), standing(9, 0), at(NOW));
         assert!(
             known(&denials, 5).is_none(),
             "room for a costly one is room"
@@ -224,16 +318,16 @@ mod tests {
         let keys = Keys(Fingerprints::default());
         let mut denials = Denials::new(2);
         for key in ["a", "b", "c"] {
-            denials.note(&keys.bucket(key, 1), standing(0, 200), NOW, NOW);
+            denials.note(&keys.bucket(key, 1), standing(0, 200), at(NOW));
         }
         let known = |denials: &Denials, key, now| denials.standing(&keys.bucket(key, 1), now);
         assert!(known(&denials, "a", NOW).is_some());
         assert!(known(&denials, "c", NOW).is_none(), "Redis is asked");
         assert_eq!(denials.take_evictions(), 1);
         // One that is known already needs no room.
-        denials.note(&keys.bucket("b", 1), standing(0, 300), NOW, NOW);
+        denials.note(&keys.bucket("b", 1), standing(0, 300), at(NOW));
         let later = NOW + Micros::from_millis(250);
-        denials.note(&keys.bucket("c", 1), standing(0, 200), later, later);
+        denials.note(&keys.bucket("c", 1), standing(0, 200), at(later));
         assert!(known(&denials, "c", later).is_some());
         assert!(known(&denials, "b", later).is_some());
         assert_eq!(denials.take_evictions(), 0);
