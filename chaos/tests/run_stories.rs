@@ -43,6 +43,10 @@ fn only_what_the_machine_spoiled_is_worth_another_trial() {
         (late, slow),
         (Some(Cause::Machine), Some(Cause::SlowBaseline))
     );
+    let timed_out = cause(&|it| it.baseline = (Outcome::Uncounted, 50_000));
+    let uncounted = cause(&|it| it.baseline.0 = Outcome::Uncounted);
+    assert_eq!(timed_out, Some(Cause::SlowBaseline));
+    assert_eq!(uncounted, Some(Cause::UnsteadyBaseline));
     let failed = cause(&|it| it.baseline.0 = Outcome::Other(500));
     let broken = cause(&|it| it.failure = Some("told".into()));
     assert_eq!(failed, Some(Cause::UnsteadyBaseline));
@@ -190,7 +194,7 @@ fn after_an_early_end_nobody_is_called_silent_and_before_it_whoever_was() {
                 (event["at_s"], event["failure"]) = (ENDED_S.into(), "interrupted".into());
                 return tells;
             }
-            let at_s = event["at_s"].as_f64().or(event["due_s"].as_f64());
+            let at_s = event["at_s"].as_f64().or_else(|| event["due_s"].as_f64());
             let at_s = at_s.unwrap_or_default();
             at_s <= ENDED_S && !(event["source"] == "process" && at_s > silent_from_s)
         })

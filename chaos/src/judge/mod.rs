@@ -163,10 +163,14 @@ pub fn judge(trial: &Trial, environment: &Environment) -> Judgement {
     }
 }
 
-/// Whether an unsteady baseline was merely slow. What was not measured was not slow.
+/// Whether an unsteady baseline was merely slow: a machine that stalls for longer than
+/// `redis.timeout` also costs counts. What was not measured was not slow.
 fn unsteady(steady: &[Finding]) -> Cause {
-    let mut failed = steady.iter().filter(|it| it.held() != Some(true));
-    if failed.all(|it| it.held() == Some(false) && is_latency(it.check.measure)) {
+    let failed = steady.iter().filter(|it| it.held() != Some(true));
+    let missed = |it: &Finding| it.held() == Some(false);
+    let slow = |it: &Finding| missed(it) && is_latency(it.check.measure);
+    let uncounted = |it: &Finding| missed(it) && it.check.measure == Measure::CountedShare;
+    if failed.clone().any(slow) && failed.clone().all(|it| slow(it) || uncounted(it)) {
         Cause::SlowBaseline
     } else {
         Cause::UnsteadyBaseline
