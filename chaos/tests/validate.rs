@@ -21,13 +21,15 @@ fn shipped() -> Value {
             metrics: port(),
             admin: port(),
         },
-        store: port(),
+        store: &[port()],
         upstream: port(),
         module: Some(&repository().join(MODULE)),
         plugin: &json!({}),
         wiring: Wiring::RedisProxy,
+        files: Path::new(""),
     };
-    envoy_config::adapt(&repository().join("envoy/envoy.yaml"), &settings).unwrap()
+    let source = repository().join("envoy/envoy.yaml");
+    envoy_config::adapt(&source, &settings).unwrap().0
 }
 
 /// The shipped configuration with another plugin configuration, of any protobuf type.
