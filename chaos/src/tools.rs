@@ -108,6 +108,22 @@ impl Tools {
         self.program("REDIS")
     }
 
+    /// The oldest supported Redis.
+    ///
+    /// # Errors
+    /// When it is not named or not there.
+    pub fn redis_oldest(&self) -> Result<PathBuf, ToolsError> {
+        self.program("REDIS_OLDEST")
+    }
+
+    /// The Valkey server.
+    ///
+    /// # Errors
+    /// When it is not named or not there.
+    pub fn valkey(&self) -> Result<PathBuf, ToolsError> {
+        self.program("VALKEY")
+    }
+
     fn program(&self, key: &'static str) -> Result<PathBuf, ToolsError> {
         let Some(path) = self.named.get(key) else {
             return Err(ToolsError::Unnamed {

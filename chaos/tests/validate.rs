@@ -21,12 +21,12 @@ fn shipped() -> Value {
             metrics: port(),
             admin: port(),
         },
-        store: port(),
+        store: &[port()],
         upstream: port(),
         module: Some(&repository().join(MODULE)),
         plugin: &json!({}),
         wiring: Wiring::RedisProxy,
-        files: Path::new("."),
+        files: Path::new(""),
     };
     let source = repository().join("envoy/envoy.yaml");
     envoy_config::adapt(&source, &settings).unwrap().0

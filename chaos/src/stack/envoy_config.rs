@@ -1,4 +1,4 @@
-//! `envoy/envoy.yaml` made this run's own: loopback addresses, the module's path, the plugin's
+//! A configuration of `envoy/` made this run's own: loopback addresses, paths, the plugin's
 //! configuration. Done on the parsed tree, so that the file users copy from is the file tested.
 
 use std::net::SocketAddr;
@@ -22,10 +22,13 @@ const HCM: &str = "envoy.filters.network.http_connection_manager";
 const REDIS_PROXY: &str = "envoy.filters.network.redis_proxy";
 const METRICS: &str = "metrics";
 
+/// The folder in which the configurations expect certificates and passwords.
+const FILES: &str = "/etc/velocitygate/";
+
 /// What stands behind the bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wiring {
-    /// Envoy's `redis_proxy`, as in `envoy/envoy.yaml`.
+    /// Envoy's `redis_proxy`, as in the configurations of `envoy/`.
     RedisProxy,
     /// Envoy's `tcp_proxy`: the bridge alone parses what the store says.
     TcpProxy,
@@ -36,8 +39,8 @@ pub enum Wiring {
 pub struct Settings<'a> {
     /// Where Envoy listens.
     pub ports: Ports,
-    /// Where its store is.
-    pub store: SocketAddr,
+    /// Where its store is; the endpoints of the configuration take these addresses in turn.
+    pub store: &'a [SocketAddr],
     /// Where its upstream is.
     pub upstream: SocketAddr,
     /// The filter's module; `None` takes the filter out.
@@ -46,7 +49,8 @@ pub struct Settings<'a> {
     pub plugin: &'a Value,
     /// What stands behind the bridge.
     pub wiring: Wiring,
-    /// The folder for the filter's own file, when it is a discovered one.
+    /// The folder of what the configuration has in `/etc/velocitygate/`, and of the filter's own file,
+    /// when it is a discovered one.
     pub files: &'a Path,
 }
 
@@ -65,7 +69,8 @@ fn adapt_text(yaml: &str, settings: &Settings<'_>) -> Result<(Value, Ports)> {
     let mut tree: Value = serde_norway::from_str(yaml)?;
     let ports = set_ports(&mut tree, settings.ports)?;
     set_cluster(&mut tree, "redis", settings.store)?;
-    set_cluster(&mut tree, "upstream", settings.upstream)?;
+    set_cluster(&mut tree, "upstream", &[settings.upstream])?;
+    move_files(&mut tree, settings.files);
     match settings.module {
         Some(module) => set_module(&mut tree, module, settings)?,
         None => remove_filter(&mut tree)?,
@@ -85,15 +90,38 @@ fn set_ports(tree: &mut Value, ports: Ports) -> Result<Ports> {
         return Ok(Ports { metrics, ..ports });
     };
     set_address(metrics, ports.metrics)?;
-    set_cluster(tree, "admin", ports.admin)?;
+    set_cluster(tree, "admin", &[ports.admin])?;
     Ok(ports)
 }
 
-fn set_cluster(tree: &mut Value, name: &str, address: SocketAddr) -> Result<()> {
+fn set_cluster(tree: &mut Value, name: &str, addresses: &[SocketAddr]) -> Result<()> {
     let cluster = named(tree, CLUSTERS, name)?;
-    cluster["type"] = json!("STATIC");
-    let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
-    set_address(at(cluster, endpoint)?, address)
+    // A Redis Cluster has a type of its own, and finds its nodes from these addresses.
+    if cluster.get("cluster_type").is_none() {
+        cluster["type"] = json!("STATIC");
+    }
+    let endpoints = at(cluster, "/load_assignment/endpoints/0/lb_endpoints")?.as_array_mut();
+    let endpoints = endpoints.with_context(|| format!("{name} has no list of endpoints"))?;
+    for (endpoint, address) in endpoints.iter_mut().zip(addresses.iter().cycle()) {
+        set_address(at(endpoint, "/endpoint")?, *address)?;
+    }
+    Ok(())
+}
+
+/// Lets every path into [`FILES`] lead into `folder`.
+fn move_files(tree: &mut Value, folder: &Path) {
+    match tree {
+        Value::String(text) => {
+            if let Some(name) = text.strip_prefix(FILES) {
+                *tree = json!(folder.join(name));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| move_files(item, folder)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|field| move_files(field, folder)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => (),
+    }
 }
 
 fn set_module(tree: &mut Value, module: &Path, settings: &Settings<'_>) -> Result<()> {
@@ -216,6 +244,14 @@ pub fn connection_manager(tree: &mut Value) -> Result<&mut Value> {
 pub fn redis_proxy(tree: &mut Value) -> Result<&mut Value> {
     let bridge = named(tree, LISTENERS, "velocitygate_redis")?;
     at(network_filter(bridge, REDIS_PROXY)?, "/typed_config")
+}
+
+/// The cluster that leads to the store.
+///
+/// # Errors
+/// When there is none.
+pub fn store_cluster(tree: &mut Value) -> Result<&mut Value> {
+    named(tree, CLUSTERS, "redis")
 }
 
 /// The cluster that leads to the upstream.

@@ -14,6 +14,8 @@ pub mod envoy_config;
 pub mod ports;
 mod process;
 mod redis;
+mod redis_cluster;
+mod redis_spec;
 mod spec;
 mod toxiproxy;
 mod upstream;
@@ -30,6 +32,8 @@ pub use envoy::{Envoy, Ports};
 pub use envoy_config::Wiring;
 pub use process::{Launch, Process};
 pub use redis::Redis;
+pub use redis_cluster::{MASTERS, RedisCluster};
+pub use redis_spec::{Login, RedisProgram, RedisSpec};
 pub use spec::{EnvoyVersion, MODULE, Spec, Store, Tweak};
 use toxiproxy::ToxiproxyServer;
 pub use upstream::{KEY_HEADER, MAX_PAIRS, Upstream};
@@ -63,13 +67,14 @@ impl Stack {
         std::fs::create_dir_all(&spec.dir)
             .with_context(|| format!("cannot make {}", spec.dir.display()))?;
         let upstream = Upstream::start().await?;
-        let redis = start_redis(&tools.redis()?, &spec.dir).await?;
+        let redis = Redis::start(&spec.redis, &spec.dir).await?;
         let toxiproxy =
-            ToxiproxyServer::start(&tools.toxiproxy()?, &spec.dir, redis.address()).await?;
+            ToxiproxyServer::start(&tools.toxiproxy()?, &spec.dir, redis.store_address()).await?;
         let store = match spec.store {
-            Store::Toxiproxy => toxiproxy.listen(),
-            Store::Direct => redis.address(),
-            Store::At(address) => address,
+            Store::Toxiproxy => vec![toxiproxy.listen()],
+            Store::Direct => vec![redis.store_address()],
+            Store::At(address) => vec![address],
+            Store::Cluster(masters) => masters.to_vec(),
         };
         let program = match &spec.envoy {
             EnvoyVersion::Newest => tools.envoy()?,
@@ -79,7 +84,7 @@ impl Stack {
         let mut envoys = Vec::new();
         for index in 0..spec.envoys {
             let name = format!("envoy-{index}");
-            envoys.push(start_envoy(&program, &name, &spec, (store, upstream.address())).await?);
+            envoys.push(start_envoy(&program, &name, &spec, (&store, upstream.address())).await?);
         }
         Ok(Self {
             envoys,
@@ -156,15 +161,11 @@ fn lost_port(error: &anyhow::Error) -> bool {
         .contains("address already in use")
 }
 
-async fn start_redis(program: &Path, dir: &Path) -> Result<Redis> {
-    with_free_ports(async || Redis::start(program, ports::free()?, dir).await).await
-}
-
 async fn start_envoy(
     program: &Path,
     name: &str,
     spec: &Spec,
-    (store, upstream): (SocketAddr, SocketAddr),
+    (store, upstream): (&[SocketAddr], SocketAddr),
 ) -> Result<Envoy> {
     with_free_ports(async || {
         let ports = Ports {

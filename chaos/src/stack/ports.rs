@@ -14,6 +14,9 @@ use rand::RngExt;
 /// must not lose it to somebody's outgoing connection meanwhile.
 const RANGE: Range<u16> = 20_000..32_000;
 
+/// How far above its port a node of a Redis Cluster has its bus.
+const BUS: u16 = 10_000;
+
 /// How many ports are tried before giving up.
 const TRIES: usize = 500;
 
@@ -25,18 +28,34 @@ static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 /// # Errors
 /// When 500 random ports of 20000..32000 were all taken.
 pub fn free() -> std::io::Result<SocketAddr> {
+    take(RANGE, &[0])
+}
+
+/// The same for a Redis, which may be a node of a cluster: its port and the one of its bus.
+///
+/// # Errors
+/// When 500 random ports of 20000..22000 were all taken, or their bus was.
+pub fn free_for_redis() -> std::io::Result<SocketAddr> {
+    take(RANGE.start..RANGE.end - BUS, &[0, BUS])
+}
+
+/// An address whose port lies in `range`, where all ports that lie `above` it are free as well.
+fn take(range: Range<u16>, above: &[u16]) -> std::io::Result<SocketAddr> {
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut random = rand::rng();
     for _ in 0..TRIES {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, random.random_range(RANGE)));
-        if !given.contains(&address.port()) && TcpListener::bind(address).is_ok() {
-            given.insert(address.port());
-            return Ok(address);
+        let first = random.random_range(range.clone());
+        let ports = || above.iter().map(|distance| first + distance);
+        let is_free =
+            |port| !given.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if ports().all(is_free) {
+            given.extend(ports());
+            return Ok((Ipv4Addr::LOCALHOST, first).into());
         }
     }
     Err(std::io::Error::new(
         std::io::ErrorKind::AddrNotAvailable,
-        format!("no free port in {RANGE:?} after {TRIES} tries"),
+        format!("no free port in {range:?} after {TRIES} tries"),
     ))
 }
 
@@ -47,6 +66,16 @@ mod tests {
     #[test]
     fn no_port_is_given_twice_and_all_lie_below_the_ephemeral_range() {
         let ports: Vec<u16> = (0..50).map(|_| free().unwrap().port()).collect();
+        assert_eq!(ports.iter().collect::<HashSet<_>>().len(), ports.len());
+        assert!(ports.iter().all(|port| RANGE.contains(port)));
+    }
+
+    #[test]
+    fn the_bus_of_a_redis_is_given_to_nobody_else() {
+        let ports: Vec<u16> = (0..50)
+            .map(|_| free_for_redis().unwrap().port())
+            .flat_map(|port| [port, port + BUS, free().unwrap().port()])
+            .collect();
         assert_eq!(ports.iter().collect::<HashSet<_>>().len(), ports.len());
         assert!(ports.iter().all(|port| RANGE.contains(port)));
     }

@@ -1,6 +1,7 @@
 //! The stack's Redis: started empty on a port that it keeps over restarts, and the hands on it
 //! that faults need.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,10 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use nix::sys::signal::Signal;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo};
 use tokio::sync::Mutex;
 
 use super::process::{Launch, Process};
+use super::redis_spec::{Login, RedisSpec};
+use super::{ports, with_free_ports};
 
 /// How long a start may take.
 const START: Duration = Duration::from_secs(10);
@@ -23,30 +26,47 @@ const COMMAND: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Redis {
     program: PathBuf,
+    arguments: Vec<OsString>,
+    login: Option<Login>,
     address: SocketAddr,
+    tls: Option<SocketAddr>,
     dir: PathBuf,
     process: Mutex<Option<Process>>,
 }
 
 impl Redis {
-    /// Starts an empty Redis at `address`; its log is `redis.log` in `dir`.
+    /// Starts an empty Redis on free ports; its log is `redis.log` in `dir`, which is made when it
+    /// is not there and should hold no other Redis.
     ///
     /// # Errors
-    /// When it does not answer in time, or its port was taken meanwhile.
-    pub async fn start(program: &Path, address: SocketAddr, dir: &Path) -> Result<Self> {
-        let redis = Self {
-            program: program.to_owned(),
-            address,
-            dir: dir.to_owned(),
-            process: Mutex::new(None),
-        };
-        redis.ensure_running().await?;
-        Ok(redis)
+    /// When its program is not there, or it does not answer in time.
+    pub async fn start(spec: &RedisSpec, dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        with_free_ports(async || {
+            let tls = if spec.tls { Some(ports::free()?) } else { None };
+            let redis = Self {
+                program: spec.program.path()?,
+                arguments: spec.prepare(tls, dir)?,
+                login: spec.login.clone(),
+                address: ports::free_for_redis()?,
+                tls,
+                dir: dir.to_owned(),
+                process: Mutex::new(None),
+            };
+            redis.ensure_running().await?;
+            Ok(redis)
+        })
+        .await
     }
 
-    /// Where it listens.
+    /// Where observers reach it.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where Envoy has to reach it: the port for TLS when there is one.
+    pub fn store_address(&self) -> SocketAddr {
+        self.tls.unwrap_or(self.address)
     }
 
     /// Its process id, `None` while it is down.
@@ -161,11 +181,20 @@ impl Redis {
             .context("Redis refused a command")
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection> {
+    /// A connection that outlives a command, for what new ones are not allowed to do.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached, or refuses the login.
+    pub async fn connect(&self) -> Result<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(COMMAND))
             .set_response_timeout(Some(COMMAND));
-        Client::open(format!("redis://{}", self.address))?
+        let mut info = format!("redis://{}", self.address).into_connection_info()?;
+        if let Some(Login { user, password }) = &self.login {
+            let login = info.redis_settings().clone();
+            info = info.set_redis_settings(login.set_username(user).set_password(password));
+        }
+        Client::open(info)?
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .with_context(|| format!("cannot reach Redis at {}", self.address))
@@ -196,5 +225,6 @@ impl Redis {
                 "no",
             ])
             .arg_path("--dir", &self.dir)
+            .args(&self.arguments)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::Wiring;
+use super::{MASTERS, RedisSpec, Wiring};
 use crate::tools::repository;
 
 /// The module, relative to the repository root, as `make wasm` builds it.
@@ -24,6 +24,9 @@ pub enum EnvoyVersion {
     At(PathBuf),
 }
 
+/// The configuration that a stack runs unless it is told otherwise, relative to the repository root.
+const CONFIG: &str = "envoy/envoy.yaml";
+
 /// Where Envoy finds its store. Redis and Toxiproxy run in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
@@ -33,6 +36,8 @@ pub enum Store {
     Direct,
     /// Something of the caller's, such as a store that lies.
     At(SocketAddr),
+    /// A Redis Cluster of the caller's, by its masters.
+    Cluster([SocketAddr; MASTERS]),
 }
 
 /// A last change to an Envoy's configuration.
@@ -43,19 +48,21 @@ pub type Tweak = Arc<dyn Fn(&mut Value) + Send + Sync>;
 pub struct Spec {
     /// The folder for configurations and logs; made when it is not there.
     pub dir: PathBuf,
-    /// The configuration that is adapted to this run: `envoy/envoy.yaml` or one beside it.
-    pub config: PathBuf,
     /// How many Envoys share the store.
     pub envoys: usize,
     /// Worker threads of each.
     pub workers: usize,
     /// Which Envoy.
     pub envoy: EnvoyVersion,
+    /// The configuration that is adapted to this run: `envoy/envoy.yaml` or one beside it.
+    pub config: PathBuf,
     /// The filter's module; `None` runs Envoy without the filter.
     pub module: Option<PathBuf>,
-    /// Merged into the plugin's JSON of `envoy/envoy.yaml` as a JSON merge patch (RFC 7396):
+    /// Merged into the plugin's JSON of `config` as a JSON merge patch (RFC 7396):
     /// objects merge, `null` removes, anything else (lists too) replaces.
     pub plugin: Value,
+    /// The stack's Redis.
+    pub redis: RedisSpec,
     /// Where the store is.
     pub store: Store,
     /// What stands behind the bridge.
@@ -70,12 +77,13 @@ impl Spec {
     pub fn new(dir: PathBuf) -> Self {
         Self {
             dir,
-            config: repository().join("envoy/envoy.yaml"),
             envoys: 1,
             workers: 1,
             envoy: EnvoyVersion::Newest,
+            config: repository().join(CONFIG),
             module: Some(repository().join(MODULE)),
             plugin: json!({}),
+            redis: RedisSpec::default(),
             store: Store::Toxiproxy,
             wiring: Wiring::RedisProxy,
             tweak: None,

@@ -58,7 +58,10 @@ impl Running {
         spec.tweak = Some(Arc::new(move |tree| {
             let millis = timeout + 10;
             let op_timeout = format!("{}.{:03}s", millis / 1000, millis % 1000);
-            envoy_config::redis_proxy(tree).unwrap()["settings"]["op_timeout"] = json!(op_timeout);
+            // Behind tcp_proxy nothing but the filter's own timeout ends an operation.
+            if let Ok(proxy) = envoy_config::redis_proxy(tree) {
+                proxy["settings"]["op_timeout"] = json!(op_timeout);
+            }
         }));
         change(&mut spec);
         Self {

@@ -14,7 +14,8 @@ pub enum ErrorClass {
     /// `MISCONF`, `NOREPLICAS`, `MASTERDOWN`: persistence or replication is in a state in which
     /// its configuration forbids to serve.
     Misconf,
-    /// `NOAUTH`, `WRONGPASS`, `NOPERM`: not with these credentials.
+    /// `NOAUTH`, `WRONGPASS`, `NOPERM`, a script that may not do what it does, a command that is
+    /// too long before a login: not with these credentials.
     Auth,
     /// `CLUSTERDOWN`, `TRYAGAIN`, `MOVED`, `ASK`: the slot is not served here now.
     Cluster,
@@ -76,6 +77,7 @@ impl ErrorClass {
             "NOSCRIPT" => Self::Noscript,
             "WRONGTYPE" => Self::Wrongtype,
             _ if text.starts_with("ERR max number of clients reached") => Self::MaxClients,
+            _ if DENIED.iter().any(|error| text.starts_with(error)) => Self::Auth,
             _ if UNSUPPORTED.iter().any(|error| text.starts_with(error)) => Self::Unsupported,
             _ if PROXY_ERRORS.iter().any(|error| text.starts_with(error)) => Self::Unreachable,
             _ => Self::Other,
@@ -101,6 +103,16 @@ impl ErrorClass {
         }
     }
 }
+
+/// What Redis 7.0, Redis 6.2 and later ones say of a user who may run the script, but not the
+/// commands in it; and what all say, and then hang up, when one who has not logged in yet sends
+/// more than ten words or a long one, as a script's command is.
+const DENIED: [&str; 4] = [
+    "ERR The user executing the script can't",
+    "The user executing the script can't",
+    "ERR ACL failure in script",
+    "ERR Protocol error: unauthenticated",
+];
 
 const UNSUPPORTED: [&str; 3] = [
     "ERR unknown command",
@@ -153,6 +165,16 @@ mod tests {
                 &["MISCONF x", "NOREPLICAS x", "MASTERDOWN x"],
             ),
             (C::Auth, "auth", &["NOAUTH x", "WRONGPASS x", "NOPERM x"]),
+            (
+                C::Auth,
+                "auth",
+                &[
+                    "ERR The user executing the script can't run this command or subcommand",
+                    "ERR ACL failure in script: User app has no permissions to run 'set'",
+                    "ERR Protocol error: unauthenticated multibulk length",
+                    "ERR Protocol error: unauthenticated bulk length",
+                ],
+            ),
             (C::Cluster, "cluster", &["CLUSTERDOWN x", "TRYAGAIN x"]),
             (
                 C::Cluster,
@@ -212,6 +234,10 @@ mod tests {
             (
                 format!("{call} @user_script: 3: -OOM command not allowed"),
                 ErrorClass::Oom,
+            ),
+            (
+                format!("{call} @user_script: 3: The user executing the script can't run"),
+                ErrorClass::Auth,
             ),
             (
                 "@user_script: 3: -READONLY replica".to_owned(),

@@ -1,7 +1,11 @@
 //! The shipped `envoy.yaml` is the fixture: what cannot be adapted in it is found here.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::*;
 use crate::tools::repository;
+
+const STORE: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4)];
 
 fn source() -> String {
     std::fs::read_to_string(repository().join("envoy/envoy.yaml")).unwrap()
@@ -18,12 +22,12 @@ fn settings<'a>(module: Option<&'a Path>, plugin: &'a Value) -> Settings<'a> {
             metrics: address(2),
             admin: address(3),
         },
-        store: address(4),
+        store: &STORE,
         upstream: address(5),
         module,
         plugin,
         wiring: Wiring::RedisProxy,
-        files: Path::new("."),
+        files: Path::new("/run/of/mine"),
     }
 }
 
@@ -110,6 +114,49 @@ fn without_the_filter_no_wasm_and_no_bridge_are_left() {
     let (mut tree, _) = adapt_text(&source(), &settings(None, &patch)).unwrap();
     assert!(!tree["static_resources"].to_string().contains("wasm.v3"));
     assert!(http_filter(&mut tree).is_err());
+}
+
+fn example(name: &str) -> String {
+    std::fs::read_to_string(repository().join("envoy").join(name)).unwrap()
+}
+
+#[test]
+fn without_a_listener_for_metrics_the_admin_interface_shows_them() {
+    let patch = json!({});
+    let (tree, ports) = adapt_text(&example("minimal.yaml"), &settings(None, &patch)).unwrap();
+    assert_eq!(ports.metrics, address(3));
+    assert_eq!(strangers(&tree), Vec::<String>::new());
+    let (_, ports) = adapt_text(&source(), &settings(None, &patch)).unwrap();
+    assert_eq!(ports.metrics, address(2));
+}
+
+#[test]
+fn certificates_and_passwords_are_those_of_the_run() {
+    let patch = json!({});
+    let (tree, _) = adapt_text(&example("tls.yaml"), &settings(None, &patch)).unwrap();
+    let text = tree.to_string();
+    assert!(text.contains("/run/of/mine/redis-ca.pem"));
+    assert!(text.contains("/run/of/mine/redis-password"));
+    assert!(!text.contains(FILES));
+}
+
+#[test]
+fn a_redis_cluster_keeps_its_type_and_takes_every_address() {
+    let patch = json!({});
+    let masters = [address(6), address(7), address(8)];
+    let settings = Settings {
+        store: &masters,
+        ..settings(None, &patch)
+    };
+    let (mut tree, _) = adapt_text(&example("cluster.yaml"), &settings).unwrap();
+    assert_eq!(strangers(&tree), Vec::<String>::new());
+    let cluster = store_cluster(&mut tree).unwrap();
+    assert_eq!(cluster["cluster_type"]["name"], "envoy.clusters.redis");
+    assert!(cluster.get("type").is_none());
+    let text = cluster.to_string();
+    for master in masters {
+        assert!(text.contains(&format!("\"port_value\":{}}}", master.port())));
+    }
 }
 
 #[test]

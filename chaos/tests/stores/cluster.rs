@@ -1,0 +1,210 @@
+//! A Redis Cluster of three masters by `envoy/cluster.yaml`: slots that move and masters that go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use reqwest::Client;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use velocitygate_chaos::observe::RedisSample;
+use velocitygate_chaos::stack::{
+    EnvoyVersion, KEY_HEADER, MASTERS, RedisCluster, RedisSpec, Spec, Store,
+};
+
+use crate::bed::{PATH, assert_limit_holds, client_of, counted_again, example, openings, start};
+use crate::common::{Running, Seen, client, eventually, rule, with};
+
+/// A cluster, and Envoys that are told of its masters.
+struct Sharded {
+    running: Running,
+    cluster: RedisCluster,
+    _dir: TempDir,
+}
+
+impl Sharded {
+    async fn start(change: impl FnOnce(&mut Spec)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = RedisCluster::start(&RedisSpec::default(), dir.path())
+            .await
+            .unwrap();
+        let masters = cluster.addresses();
+        let running = start(|spec| {
+            example(spec, "cluster.yaml");
+            spec.store = Store::Cluster(masters);
+            // More calls than one shard's failures can outweigh.
+            spec.plugin["breaker"]["window"] = json!(20);
+            spec.plugin["breaker"]["minimum_calls"] = json!(10);
+            change(spec);
+        })
+        .await;
+        Self {
+            running,
+            cluster,
+            _dir: dir,
+        }
+    }
+
+    async fn client_of(&self, master: usize, name: &str) -> String {
+        client_of(&self.cluster, master, name).await.0
+    }
+}
+
+/// Requests of one connection for all clients in turn, until `over`. Every one is counted: the
+/// answer is yes or no.
+async fn press(http: Client, url: String, clients: Arc<Vec<(String, usize)>>, load: Arc<Load>) {
+    while !load.over.load(Ordering::Relaxed) {
+        for (key, _) in clients.iter() {
+            let seen = Seen::of(http.get(&url).header(KEY_HEADER, key)).await;
+            let is_counted = [200, 429].contains(&seen.status) && seen.has_limits();
+            assert!(is_counted, "{key}: {seen:?}");
+            load.asked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Load {
+    asked: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Load {
+    /// Waits until `more` requests were answered.
+    async fn goes_on(&self, more: u64) {
+        let end = self.asked.load(Ordering::Relaxed) + more;
+        eventually("the load goes on", async || {
+            self.asked.load(Ordering::Relaxed) >= end
+        })
+        .await;
+    }
+}
+
+/// Two Envoys with two workers share the limits of twelve clients on three shards while the slot
+/// of each is moved: with its counter still there, with the counter gone (ASK) and after (MOVED).
+async fn limits_hold_while_slots_move(envoy: EnvoyVersion) {
+    const CLIENTS: usize = 12;
+    const LIMIT: u64 = 100;
+    let sharded = Sharded::start(|spec| {
+        (spec.envoys, spec.workers, spec.envoy) = (2, 2, envoy);
+        let rule = with(rule("deny", LIMIT), json!({ "on_failure": "deny" }));
+        spec.plugin["rules"] = json!([rule]);
+    })
+    .await;
+    let (running, cluster) = (&sharded.running, &sharded.cluster);
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let name = format!("client{number}");
+        clients.push(client_of(cluster, number % MASTERS, &name).await);
+    }
+    let (clients, load) = (Arc::new(clients), Arc::new(Load::default()));
+    let mut pressing = JoinSet::new();
+    for envoy in running.envoys() {
+        for _ in 0..3 {
+            let url = envoy.front_url() + PATH;
+            pressing.spawn(press(client(), url, clients.clone(), load.clone()));
+        }
+    }
+    load.goes_on(50).await;
+    for &(_, slot) in clients.iter() {
+        let from = RedisCluster::first_owner(slot);
+        let to = (from + 1) % MASTERS;
+        cluster.begin_move(slot, from, to).await.unwrap();
+        load.goes_on(20).await;
+        cluster.move_keys(slot, from, to).await.unwrap();
+        load.goes_on(20).await;
+        cluster.end_move(slot, to).await.unwrap();
+        load.goes_on(20).await;
+    }
+    load.goes_on(CLIENTS as u64 * LIMIT).await;
+    load.over.store(true, Ordering::Relaxed);
+    pressing.join_all().await;
+    for (key, _) in clients.iter() {
+        assert_eq!(running.upstream().hits_of(PATH, key), LIMIT, "{key}");
+    }
+    let mut shards = 0;
+    for master in cluster.masters() {
+        let sample = RedisSample::take(master).await.unwrap();
+        shards += usize::from(sample.keys == CLIENTS as u64 / MASTERS as u64);
+    }
+    assert_eq!(shards, MASTERS, "each has the counters of another by now");
+    assert_eq!(openings(running).await, 0);
+    let url = running.envoys()[0].admin_url()
+        + "/stats?filter=cluster.redis.upstream_internal_redirect_succeeded_total";
+    let stats = Seen::of(running.http.get(url)).await.body;
+    assert!(!stats.ends_with(": 0\n"), "no redirection: {stats}");
+}
+
+#[tokio::test]
+async fn i1_limits_hold_across_shards_and_envoys_while_slots_move() {
+    limits_hold_while_slots_move(EnvoyVersion::Newest).await;
+}
+
+#[tokio::test]
+async fn i1_limits_hold_across_shards_on_the_oldest_envoy_while_slots_move() {
+    limits_hold_while_slots_move(EnvoyVersion::Oldest).await;
+}
+
+#[tokio::test]
+async fn a_lost_master_means_the_policy_for_its_clients_and_nothing_for_others() {
+    let sharded = Sharded::start(|_| ()).await;
+    let (running, cluster) = (&sharded.running, &sharded.cluster);
+    for master in 0..MASTERS {
+        let key = sharded.client_of(master, "before").await;
+        assert_limit_holds(running, &key).await;
+    }
+    let lost = &cluster.masters()[2];
+    lost.kill().await.unwrap();
+    // As many requests for each shard: a third of the calls fails, fewer than open the breaker.
+    for turn in 0..10 {
+        let key = sharded.client_of(2, "lost").await;
+        let seen = Seen::of(running.get(PATH, &key)).await;
+        assert!(seen.status == 503 && !seen.has_limits(), "{seen:?}");
+        for master in [0, 1] {
+            let key = sharded.client_of(master, &format!("other{turn}")).await;
+            let seen = Seen::of(running.get(PATH, &key)).await;
+            assert!(seen.status == 200 && seen.has_limits(), "{key}: {seen:?}");
+        }
+    }
+    assert_eq!(openings(running).await, 0);
+    // When most requests are for the lost one, the one breaker of the process opens.
+    let key = sharded.client_of(2, "lost").await;
+    eventually("the breaker opens", async || {
+        let seen = Seen::of(running.get(PATH, &key)).await;
+        assert!(seen.status == 503 && !seen.has_limits(), "{seen:?}");
+        openings(running).await > 0
+    })
+    .await;
+
+    lost.ensure_running().await.unwrap();
+    cluster.agreed().await.unwrap();
+    counted_again(running, &sharded.client_of(2, "pilot").await).await;
+    for master in 0..MASTERS {
+        let key = sharded.client_of(master, "after").await;
+        counted_again(running, &sharded.client_of(master, "pilot").await).await;
+        assert_limit_holds(running, &key).await;
+    }
+}
+
+#[tokio::test]
+async fn a_replica_takes_the_place_of_a_lost_master_and_knows_its_counts() {
+    let sharded = Sharded::start(|_| ()).await;
+    let (running, cluster) = (&sharded.running, &sharded.cluster);
+    let dir = tempfile::tempdir().unwrap();
+    let replica = cluster.add_replica(dir.path(), 2).await.unwrap();
+    let key = sharded.client_of(2, "alice").await;
+    for left in [3, 2, 1] {
+        let seen = Seen::of(running.get(PATH, &key)).await;
+        let limits = seen.header("ratelimit");
+        assert!(limits.contains(&format!(";r={left};")), "{seen:?}");
+    }
+    eventually("the replica has the count", async || {
+        replica.dbsize().await.unwrap() == 1
+    })
+    .await;
+    cluster.masters()[2].kill().await.unwrap();
+    counted_again(running, &sharded.client_of(2, "pilot").await).await;
+    let last = Seen::of(running.get(PATH, &key)).await;
+    assert!(last.header("ratelimit").contains(";r=0;"), "{last:?}");
+    assert_eq!(Seen::of(running.get(PATH, &key)).await.status, 429);
+}

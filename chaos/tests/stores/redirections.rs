@@ -1,0 +1,59 @@
+//! Answers of a Redis Cluster that nobody follows: behind `tcp_proxy` they reach the filter.
+
+use velocitygate_chaos::stack::{RedisCluster, RedisSpec, Store, Wiring};
+
+use crate::bed::{PATH, assert_limit_holds, client_of, errors, log, openings, recovered, start};
+use crate::common::{Running, Seen, eventually};
+
+/// This client gets the policy until the breaker has opened for an error of the cluster; the
+/// others are counted again afterwards.
+async fn assert_is_an_error(running: &Running, key: &str) {
+    let (opened, counted) = (openings(running).await, errors(running, "cluster").await);
+    eventually("the breaker opens", async || {
+        let seen = Seen::of(running.get(PATH, key)).await;
+        assert!(seen.status == 503 && !seen.has_limits(), "{key}: {seen:?}");
+        openings(running).await > opened
+    })
+    .await;
+    assert!(errors(running, "cluster").await > counted, "{key}");
+}
+
+#[tokio::test]
+async fn moved_ask_and_clusterdown_behind_tcp_proxy_are_errors_of_the_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = RedisSpec::default();
+    let cluster = RedisCluster::start(&spec, &dir.path().join("cluster"))
+        .await
+        .unwrap();
+    // All that Envoy knows is the master that also has the counter of the breaker's probe.
+    let probe = RedisCluster::first_owner(cluster.slot_of("vg:{}:probe").await.unwrap());
+    let (here, there) = (&cluster.masters()[probe], (probe + 1) % 3);
+    let running = start(|spec| {
+        spec.dir = dir.path().to_owned();
+        (spec.wiring, spec.store) = (Wiring::TcpProxy, Store::At(here.address()));
+    })
+    .await;
+    let (own, _) = client_of(&cluster, probe, "own").await;
+    assert_limit_holds(&running, &own).await;
+
+    let (moved, _) = client_of(&cluster, there, "moved").await;
+    assert_is_an_error(&running, &moved).await;
+    let (pilot, _) = client_of(&cluster, probe, "after-moved").await;
+    recovered(&running, &pilot).await;
+
+    let (asked, slot) = client_of(&cluster, probe, "asked").await;
+    cluster.begin_move(slot, probe, there).await.unwrap();
+    assert_is_an_error(&running, &asked).await;
+    let (pilot, _) = client_of(&cluster, probe, "after-asked").await;
+    recovered(&running, &pilot).await;
+
+    let (down, slot) = client_of(&cluster, probe, "down").await;
+    let mut forget = redis::cmd("CLUSTER");
+    forget.arg("DELSLOTS").arg(slot);
+    here.ask::<()>(forget).await.unwrap();
+    assert_is_an_error(&running, &down).await;
+    let (pilot, _) = client_of(&cluster, probe, "after-down").await;
+    recovered(&running, &pilot).await;
+    let openings = log(dir.path()).matches("(last: cluster)").count();
+    assert!(openings >= 3, "{openings}");
+}
