@@ -54,10 +54,15 @@ fn read_replies(groups: &[Group], load: bool, replies: &[Reply<'_>]) -> Reading 
         outcome: Outcome::Excluded,
         errors: Vec::new(),
     };
+    let mut away = None;
     for (number, (group, reply)) in groups.iter().zip(replies).enumerate() {
         let answer = match reply {
             Reply::Error(text) => match ErrorClass::of(text) {
                 ErrorClass::Crossslot if group.buckets.len() > 1 => reading.scattered(),
+                class if class.is_of_a_shard() => {
+                    away = away.or_else(|| cause(class));
+                    reading.unknown(class)
+                }
                 class => reading.error(class, load && number == 0),
             },
             _ => {
@@ -69,6 +74,10 @@ fn read_replies(groups: &[Group], load: bool, replies: &[Reply<'_>]) -> Reading 
             }
         };
         reading.answers.push(answer);
+    }
+    // While other shards of a Redis Cluster answer, the store is not away.
+    if let (Some(cause), Outcome::Excluded) = (away, reading.outcome) {
+        reading.outcome = Outcome::Failure(cause);
     }
     reading
 }
@@ -95,19 +104,24 @@ impl Reading {
 
     /// An error reply; `loaded` when the command carried the script's text.
     fn error(&mut self, class: ErrorClass, loaded: bool) -> GroupAnswer {
-        self.errors.push(class);
         if class == ErrorClass::Noscript && !loaded {
+            self.errors.push(class);
             return GroupAnswer::Unscripted;
         }
-        self.result = match class {
-            ErrorClass::Unreachable => CallResult::Unreachable,
-            _ => CallResult::Error,
-        };
         match cause(class) {
             Some(cause) => self.outcome = Outcome::Failure(cause),
             // Redis answered; what is wrong is this key alone.
             None => self.answered(),
         }
+        self.unknown(class)
+    }
+
+    fn unknown(&mut self, class: ErrorClass) -> GroupAnswer {
+        self.errors.push(class);
+        self.result = match class {
+            ErrorClass::Unreachable => CallResult::Unreachable,
+            _ => CallResult::Error,
+        };
         GroupAnswer::Unknown
     }
 }

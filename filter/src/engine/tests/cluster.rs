@@ -177,3 +177,26 @@ fn refunds_that_an_open_breaker_holds_back_are_dropped_and_counted() {
     assert_eq!(world.verdict(4).decision, Denied);
     assert_eq!(world.count("refunds_dropped_total"), 2);
 }
+
+/// One shard of three was lost, and most calls carried a key of it: the breaker opened for all.
+#[test]
+fn i5_a_lost_shard_does_not_open_the_breaker_while_others_answer() {
+    let rules = two_rules("allow").replace("\"requests\": 10,", "\"requests\": 1000,");
+    let mut world = World::new(&rules);
+    world.redis.cluster = true;
+    for stream in 1..=40 {
+        world.request(stream, &stream.to_string());
+        world.turn();
+        while !world.calls.is_empty() {
+            let call = world.calls.remove(0);
+            let reply = world.redis.run(&call, world.now);
+            let lost = b"-upstream failure\r\n";
+            let second = reply.iter().skip(1).position(|byte| *byte == b'*');
+            let reply = second.map_or_else(|| reply.clone(), |at| [&reply[..=at], lost].concat());
+            world.end(&call, CallEnd::Replied(&reply));
+        }
+        assert_eq!(world.verdict(stream).decision, DegradedAllow);
+    }
+    assert_eq!(world.moves, Vec::<String>::new());
+    assert!(world.count("redis_calls_total.result.unreachable") >= 39);
+}
