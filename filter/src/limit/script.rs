@@ -26,7 +26,7 @@ pub const SCRIPT: Script = Script {
         include_str!("lua/charge.lua"),
         include_str!("lua/refund.lua"),
     ),
-    sha1: "957503cf31b95be0bb64b9971fafb7d988295959",
+    sha1: "9090f08caf83df609eff8ecd30940f4ea4ef8730",
 };
 
 /// What a script call asks: may `count` equal requests pass all of these rules?

@@ -21,11 +21,15 @@ local ALGORITHMS = {
   sw = sliding_window,
   sl = sliding_log,
 }
-local made = {}
 
+-- Made when a rule first asks for it.
 local function algorithm(tag)
-  made[tag] = made[tag] or ALGORITHMS[tag]()
-  return made[tag]
+  local it = ALGORITHMS[tag]
+  if type(it) == 'function' then
+    it = it()
+    ALGORITHMS[tag] = it
+  end
+  return it
 end
 
 -- Reads the rule that begins at ARGV[at].
