@@ -3,7 +3,7 @@
 use super::waiter::{Bucket, PartRef, PartResult};
 use crate::limit::{Charge, Demand, Limit, Refund, SCRIPT, ShapeError, refunded};
 use crate::resp::Reply;
-use crate::units::{Micros, RedisTime};
+use crate::units::RedisTime;
 
 /// One command.
 #[derive(Debug)]
@@ -54,11 +54,9 @@ impl Group {
         let Ask::Refund { charged, .. } = self.ask else {
             return None;
         };
-        let lease = self.buckets.first().and_then(|bucket| bucket.lease);
         Some(Refund {
             demand: self.demand(),
             taken_at: charged,
-            held: lease.map_or(Micros::ZERO, |lease| lease.ttl),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::algorithm::{Limit, State};
 use super::reply::{Charge, Standing};
 use super::script::Refund;
-use crate::units::{Micros, RedisTime};
+use crate::units::RedisTime;
 
 /// What one rule has counted, read at one instant.
 pub(super) trait Level {
@@ -14,8 +14,8 @@ pub(super) trait Level {
     fn charge(&mut self, tokens: u64);
 
     /// Takes back tokens that were charged at `taken_at`, as far as they still count, and returns
-    /// how many. The limit allows for tokens that are `held` unused for so long.
-    fn refund(&mut self, tokens: u64, taken_at: u64, held: Micros) -> u64;
+    /// how many.
+    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64;
 
     /// Where a rule stands whose requests cost `cost` tokens.
     fn standing(&self, cost: u64) -> Standing;
@@ -61,7 +61,7 @@ pub fn refund_all(refund: &Refund<'_>, states: &mut [&mut State], now: RedisTime
             let mut level = limit.level(state, now.0);
             let tokens = refund.demand.count.saturating_mul(*cost);
             let given = if in_time {
-                level.refund(tokens, refund.taken_at.0, refund.held)
+                level.refund(tokens, refund.taken_at.0)
             } else {
                 0
             };

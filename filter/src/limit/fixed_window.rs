@@ -73,7 +73,7 @@ impl charge::Level for Level {
         self.changed = true;
     }
 
-    fn refund(&mut self, tokens: u64, taken_at: u64, _held: Micros) -> u64 {
+    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
         let slot = Slot::holding(taken_at, self.window.per.0);
         if slot != self.counter.slot {
             return 0;

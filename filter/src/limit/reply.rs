@@ -203,7 +203,6 @@ mod tests {
                 buckets: vec![(b"a", LIMIT, 1), (b"b", LIMIT, 2)],
             },
             taken_at: RedisTime(7),
-            held: Micros::ZERO,
         };
         assert_eq!(refunded(&array(&[3, 6]), &refund), Ok(vec![3, 6]));
         for (reply, expected) in [

@@ -2,7 +2,7 @@
 
 use super::Limit;
 use crate::resp::encode;
-use crate::units::{Micros, RedisTime};
+use crate::units::RedisTime;
 
 /// A Lua script as Redis knows it.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub const SCRIPT: Script = Script {
         include_str!("lua/charge.lua"),
         include_str!("lua/refund.lua"),
     ),
-    sha1: "9090f08caf83df609eff8ecd30940f4ea4ef8730",
+    sha1: "ecee1f834b922808c8b5d7eb33d9b9c5d05546dc",
 };
 
 /// What a script call asks: may `count` equal requests pass all of these rules?
@@ -45,9 +45,6 @@ pub struct Refund<'a> {
     pub demand: Demand<'a>,
     /// The [`super::Charge::now`] of their charge.
     pub taken_at: RedisTime,
-    /// How long the limits allow for tokens that are held unused: zero, but for a
-    /// [leased](Limit::leased) limit.
-    pub held: Micros,
 }
 
 impl Script {
@@ -64,7 +61,6 @@ impl Script {
             "refund".to_owned(),
             refund.demand.count.to_string(),
             refund.taken_at.0.to_string(),
-            refund.held.0.to_string(),
         ];
         self.operate(out, &refund.demand, &operation, load);
     }

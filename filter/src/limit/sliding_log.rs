@@ -120,7 +120,7 @@ impl charge::Level for Level {
         }
     }
 
-    fn refund(&mut self, tokens: u64, taken_at: u64, _held: Micros) -> u64 {
+    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
         let ends = taken_at.saturating_add(self.window.per.0);
         // What a clock that was set back gathered is of no one instant.
         let entries = match self.changed {

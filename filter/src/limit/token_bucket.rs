@@ -140,12 +140,11 @@ impl charge::Level for Level {
         self.changed = true;
     }
 
-    fn refund(&mut self, tokens: u64, taken_at: u64, held: Micros) -> u64 {
+    fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
         // Since the charge the bucket may have been full, and would then have gained nothing. So
-        // what it has gained since is kept, but for what it gained while the tokens could be held.
-        let gone = self.now_us.saturating_sub(taken_at);
-        let gained =
-            u128::from(gone.saturating_sub(held.0)).saturating_mul(self.bucket.requests.into());
+        // what it has gained since is kept.
+        let gone = u128::from(self.now_us.saturating_sub(taken_at));
+        let gained = gone.saturating_mul(self.bucket.requests.into());
         let ticks = self.ticks(tokens.min(self.bucket.burst));
         let ticks = ticks.saturating_sub(gained).min(self.taken);
         self.taken = self.taken.saturating_sub(ticks);

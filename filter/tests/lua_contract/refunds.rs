@@ -38,7 +38,6 @@ fn refund(count: u64, taken_at: u64) -> Refund<'static> {
     Refund {
         demand: all(count),
         taken_at: RedisTime(taken_at),
-        held: Micros::from_millis(50),
     }
 }
 
@@ -77,22 +76,22 @@ fn a_refund_gives_every_rule_its_tokens_back_once() {
         "a log knows it was given back"
     );
     let given = pair.refund(&refund(4, taken[2]));
-    assert_eq!(given, [3, 3, 3, 4], "no more than is taken");
+    assert_eq!(given, [4, 3, 3, 4], "what is taken; a part of a token counts as one");
 }
 
 #[test]
-fn a_bucket_keeps_what_it_gained_after_the_tokens_could_be_held() {
+fn a_bucket_keeps_what_it_gained_since_the_charge() {
     let server = RedisServer::start();
     let mut redis = Clockless::new(&server);
     let mut pair = Pair::new(&mut redis);
     let taken = pair.charge(&all(4)).now.0;
     pair.charge(&all(6));
-    // A token of the bucket is worth 8,640 s: half of one, after the 50 ms.
-    pair.now = taken + 50_000 + 4_320_000_000;
+    // A token of the bucket is worth 8,640 s: half of one.
+    pair.now = taken + 4_320_000_000;
     let given = pair.refund(&refund(4, taken));
     assert_eq!(given, [4; 4], "a part of a token counts as one");
     assert_eq!(remaining(&mut pair), [4; 4], "and what it gained is there");
-    pair.now = taken + 50_000 + 4 * 8_640_000_000;
+    pair.now = taken + 4 * 8_640_000_000;
     assert_eq!(pair.refund(&refund(4, taken))[0], 0);
 }
 

@@ -37,9 +37,8 @@ struct Step {
     /// What a request costs of each rule, as far as the burst goes.
     costs: [u64; 3],
     rules: usize,
-    /// Of the charge that was made so many steps ago, so many requests are given back after it,
-    /// unless it is older than this.
-    refund: Option<(usize, u64, Micros)>,
+    /// Of the charge that was made so many steps ago, so many requests are given back after it.
+    refund: Option<(usize, u64)>,
 }
 
 fn clock_move() -> impl Strategy<Value = Move> {
@@ -60,11 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
     let changed = prop::bool::weighted(0.15);
     let limits = prop::array::uniform3(changed);
     let costs = prop::array::uniform3(cost);
-    let refund = (
-        0_usize..4,
-        1_u64..2_000,
-        any_size(4_000_000_000_000).prop_map(Micros),
-    );
+    let refund = (0_usize..4, 1_u64..2_000);
     let refund = prop::option::weighted(0.3, refund);
     (
         clock_move(),
@@ -120,14 +115,13 @@ impl Pair<'_> {
             retry = charge.rules.iter().map(|rule| rule.retry).max().unwrap();
             let charged = step
                 .refund
-                .and_then(|(ago, count, age)| Some((*charges.iter().rev().nth(ago)?, count, age)));
-            if let Some(((taken_at, admitted, number), count, held)) = charged {
+                .and_then(|(ago, count)| Some((*charges.iter().rev().nth(ago)?, count)));
+            if let Some(((taken_at, admitted, number), count)) = charged {
                 let step = &steps[number];
                 let keys = self::keys(step.client, limits);
                 self.refund(&Refund {
                     demand: step.demand(count.min(admitted), &keys, limits),
                     taken_at: RedisTime(taken_at),
-                    held,
                 });
             }
         }

@@ -92,7 +92,7 @@ impl ModelRedis {
                 let rules = rules.chunks(5).map(rule);
                 self.charge(rules.zip(&mut states), number(count), now)
             }
-            [b"refund", count, taken_at, held, rules @ ..] => {
+            [b"refund", count, taken_at, rules @ ..] => {
                 let rules = keys.iter().zip(rules.chunks(5).map(rule));
                 let refund = Refund {
                     demand: Demand {
@@ -102,7 +102,6 @@ impl ModelRedis {
                             .collect(),
                     },
                     taken_at: RedisTime(number(taken_at)),
-                    held: Micros(number(held)),
                 };
                 let mut states: Vec<&mut limit::State> = states.iter_mut().collect();
                 refund_all(&refund, &mut states, RedisTime(now.0))

@@ -93,11 +93,10 @@ local function token_bucket()
   end
 
   -- Since the charge the bucket may have been full, and would then have gained nothing. So what it
-  -- has gained since is kept, at most all of it; but for what it gained while the tokens could be
-  -- held. A part of a token that is given back counts as one.
-  local function refund(rule, tokens, at, held)
+  -- has gained since is kept, at most all of it. A part of a token that is given back counts as one.
+  local function refund(rule, tokens, at)
     local us, fraction = span(rule, math.min(tokens, rule.burst))
-    us = us - math.max(0, rule.now - at - held)
+    us = us - (rule.now - at)
     if us < 0 then return 0 end
     if us > rule.taken or (us == rule.taken and fraction > rule.taken_fraction) then
       us, fraction = rule.taken, rule.taken_fraction
