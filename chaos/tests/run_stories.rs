@@ -104,6 +104,21 @@ fn a_fault_that_did_not_go_as_planned_makes_the_run_inconclusive() {
     assert_eq!(reasons, &["Redis flapped 0 times, planned were 80"]);
 }
 
+#[test]
+fn a_silence_is_the_machines_only_where_the_load_was_late_too() {
+    let cause = |late_us| {
+        let text = Story {
+            late_us,
+            ..Story::healthy(C_01)
+        }
+        .text();
+        let mut report = without(&text, |line| line.contains(r#""source":"envoy""#));
+        report.scenarios.remove(0).cause
+    };
+    assert_eq!(cause(100), Some(Cause::Suite));
+    assert_eq!(cause(60_000), Some(Cause::Machine));
+}
+
 /// A record of which `change` alters the events, or takes them out by saying false.
 fn altered(text: &str, mut change: impl FnMut(&mut Value) -> bool) -> Report {
     let mut changed = String::new();

@@ -130,6 +130,9 @@ fn what_holds_in_every_scenario_is_a_bound_in_each() {
         ] {
             holds(never, Op::AtMost, 0.0);
         }
+        let mut checks = scenario.checks.iter();
+        let gets_its_share = checks.any(|it| it.measure == Measure::LimitUsed && it.bound >= 0.8);
+        assert!(gets_its_share, "{}", scenario.id);
         let steady = scenario
             .steady
             .iter()

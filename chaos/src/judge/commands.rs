@@ -5,6 +5,9 @@
 //! At most: a request is paused once and asks one command for all its enforced rules and one for
 //! each shadow rule, a probe is one command, and each of these is one more for every NOSCRIPT it
 //! met. The band is as wide as requests share commands and calls, and fail on their way.
+//!
+//! A rule with a lease takes and gives back tokens by commands of its own: a scenario with one is
+//! refused this measure.
 
 use serde_json::Value;
 

@@ -130,12 +130,14 @@ pub fn judge(trial: &Trial, environment: &Environment) -> Judgement {
     let steady: Vec<Finding> = trial.scenario.steady.iter().map(find).collect();
     let (mut verdict, mut cause, mut void) = (Verdict::Inconclusive, None, false);
     let (suite, machine) = (suite(&evidence), machine(&evidence));
-    if !suite.is_empty() {
-        cause = Some(Cause::Suite);
-    } else if !machine.is_empty() {
+    let silences = instrument::observers(&evidence);
+    // A machine that was late with the load explains silent observers, too.
+    if suite.is_empty() && !machine.is_empty() {
         cause = Some(Cause::Machine);
+    } else if !suite.is_empty() || !silences.is_empty() {
+        cause = Some(Cause::Suite);
     }
-    let mut reasons = [suite, machine].concat();
+    let mut reasons = [suite, silences, machine].concat();
     if reasons.is_empty() {
         reasons = because(&steady, |held| held != Some(true));
         void = !reasons.is_empty();
@@ -203,7 +205,6 @@ fn suite(evidence: &Evidence<'_>) -> Vec<String> {
         ));
     }
     reasons.extend(instrument::faults(trial));
-    reasons.extend(instrument::observers(evidence));
     reasons
 }
 

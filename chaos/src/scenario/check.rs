@@ -200,12 +200,6 @@ impl Measure {
             .map_or("?", |(name, _)| name)
     }
 
-    /// Does it look at the hot key, which a load may lack?
-    #[must_use]
-    pub fn needs_hot_key(self) -> bool {
-        matches!(self, Self::LimitUsed | Self::OverAdmitted)
-    }
-
     /// A measured number as people read it, with its unit; `never` when it is infinite.
     #[must_use]
     pub fn show(self, measured: f64) -> String {

@@ -80,14 +80,28 @@ fn scenario(mut fields: Fields<'_>) -> Scenario {
     }
     for (name, list) in [("steady", &scenario.steady), ("checks", &scenario.checks)] {
         for (index, check) in list.iter().enumerate() {
-            if check.measure.needs_hot_key() && scenario.load.hot.is_none() {
-                let problem = format!("{} needs a load.hot", check.measure.name());
+            if let Some(problem) = unfit(check.measure, &scenario) {
+                let problem = format!("{} {problem}", check.measure.name());
                 fields.problem(&format!("{name}[{index}].measure"), problem);
             }
         }
     }
     fields.finish();
     scenario
+}
+
+/// Why a measure can say nothing about a scenario.
+fn unfit(measure: Measure, scenario: &Scenario) -> Option<&'static str> {
+    let mut rules = scenario.filter["rules"].as_array().into_iter().flatten();
+    match measure {
+        Measure::LimitUsed | Measure::OverAdmitted if scenario.load.hot.is_none() => {
+            Some("needs a load.hot")
+        }
+        Measure::UnexplainedCommands if rules.any(|it| !it["lease"].is_null()) => {
+            Some("cannot follow the commands of a rule with a lease")
+        }
+        _ => None,
+    }
 }
 
 fn phases(mut fields: Fields<'_>) -> Phases {
