@@ -76,7 +76,11 @@ fn a_refund_gives_every_rule_its_tokens_back_once() {
         "a log knows it was given back"
     );
     let given = pair.refund(&refund(4, taken[2]));
-    assert_eq!(given, [4, 3, 3, 4], "what is taken; a part of a token counts as one");
+    assert_eq!(
+        given,
+        [4, 3, 3, 4],
+        "what is taken; a part of a token counts as one"
+    );
 }
 
 #[test]
