@@ -19,7 +19,7 @@ pub const PATH_BYTES_MAX: usize = 4_096;
 /// The longest method, in bytes.
 pub const METHOD_BYTES_MAX: usize = 32;
 /// The longest regular expression, in bytes.
-pub const PATTERN_BYTES_MAX: usize = 512;
+pub const PATTERN_BYTES_MAX: usize = 384;
 
 const PATH_TESTS: [Variant<TextTest>; 3] = [
     ("exact", |value| path(value).map(TextTest::Exact)),

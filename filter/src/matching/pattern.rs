@@ -4,7 +4,7 @@ use regex_lite::{Regex, RegexBuilder};
 
 /// The largest compiled expression, in bytes. Together with the length of a value, which Envoy
 /// bounds, it bounds the time of a match: that is linear in both.
-pub const PATTERN_COMPILED_BYTES_MAX: usize = 32 * 1024;
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 16 * 1024;
 
 /// What makes an expression one of the whole value.
 const OPENED: &str = r"\A(?:";
