@@ -137,6 +137,26 @@ fn reasons(report: &Report) -> Vec<&str> {
 }
 
 #[test]
+fn a_stall_in_the_phase_that_is_judged_spoils_the_run_though_few_were_late() {
+    let text = Story::healthy(C_01).text();
+    let late_from = |from_s: f64| {
+        altered(&text, |event| {
+            // 45 requests: nearly 2 % of the fault's, less than 1 % of all.
+            let due_s = event["due_s"].as_f64().unwrap_or_default();
+            if due_s >= from_s && due_s < from_s + 0.15 {
+                (event["late_us"], event["took_us"]) = (20_000.into(), 21_000.into());
+            }
+            true
+        })
+    };
+    let spoiled = late_from(9.0);
+    assert_eq!(spoiled.scenarios[0].cause, Some(Cause::Machine));
+    let told = "the generator was late: p99 20.0 ms, at most 10 ms";
+    assert_eq!(reasons(&spoiled), [told]);
+    assert_eq!(late_from(17.0).verdict(), Verdict::Upheld);
+}
+
+#[test]
 fn a_fault_at_the_edge_of_its_time_is_accepted_and_beyond_it_is_not() {
     let text = Story::healthy(C_01).text();
     for action in ["inject", "heal"] {

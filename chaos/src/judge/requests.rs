@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 use super::evidence::{Evidence, Unmeasured};
-use crate::record::{Outcome, Request, Trial};
+use crate::record::{Outcome, Request};
 use crate::scenario::Window;
 
 /// Longest latency a histogram holds, microseconds; longer ones count as this long.
@@ -41,10 +41,10 @@ pub(super) fn p99_over_baseline_ms(
     Ok(percentile_ms(evidence, window, 99.0)? - baseline)
 }
 
-/// The generator's own lateness, 99th percentile in milliseconds; `None` without requests.
-pub(super) fn lateness_p99_ms(trial: &Trial) -> Option<f64> {
-    let late = trial.requests.iter().map(|it| it.late_us);
-    (!trial.requests.is_empty()).then(|| percentile(late, 99.0))
+/// The generator's own lateness, 99th percentile in milliseconds.
+pub(super) fn lateness_p99_ms(evidence: &Evidence<'_>, window: Window) -> Result<f64, Unmeasured> {
+    let requests = evidence.requests(window)?;
+    Ok(percentile(requests.iter().map(|it| it.late_us), 99.0))
 }
 
 /// Most requests between send and answer at one time, of those that were due in the window.
