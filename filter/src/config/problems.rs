@@ -1,5 +1,6 @@
 //! All that is wrong with a document, each as `path: problem`.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -27,6 +28,12 @@ impl Problems {
         self.lines.len().saturating_add(self.more)
     }
 
+    /// Each problem as `path: problem`; the last line says how many more there were, if any.
+    pub fn lines(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let more = (self.more > 0).then(|| format!("and {} more", self.more).into());
+        self.lines.iter().map(|line| line.into()).chain(more)
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.count() == 0
     }
@@ -34,11 +41,7 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.lines.join("; "))?;
-        match self.more {
-            0 => Ok(()),
-            more => write!(f, "; and {more} more"),
-        }
+        f.write_str(&self.lines().collect::<Vec<_>>().join("; "))
     }
 }
 

@@ -50,24 +50,58 @@ pub struct PropertyTest {
     pub test: ValueTest,
 }
 
+/// A test that a request does not pass: the first one, in the order of trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch<'m> {
+    /// Its method is none of these.
+    Method(&'m [String]),
+    /// Its host fits none of these.
+    Host(&'m [HostPattern]),
+    /// Of its path.
+    Path(&'m TextTest),
+    /// Of a header.
+    Header(&'m NamedTest),
+    /// Of a parameter of the query.
+    Query(&'m NamedTest),
+    /// Of a property.
+    Property(&'m PropertyTest),
+}
+
 impl Matcher {
     /// Whether every test holds. A test of something that the request lacks does not.
     pub fn matches(&self, request: &Request<'_>) -> bool {
-        self.method_matches(request)
-            && self.host_matches(request)
-            && self.path_matches(request)
-            && self
-                .headers
-                .iter()
-                .all(|NamedTest { name, test }| test.holds(request.header(name).into_iter()))
-            && self
-                .query
-                .iter()
-                .all(|NamedTest { name, test }| test.holds(request.parameters(name)))
-            && self
-                .properties
-                .iter()
-                .all(|PropertyTest { path, test }| test.holds(request.property(path).into_iter()))
+        self.mismatch(request).is_none()
+    }
+
+    /// The first test that does not hold; `None` when the request matches.
+    pub fn mismatch(&self, request: &Request<'_>) -> Option<Mismatch<'_>> {
+        if !self.method_matches(request) {
+            return Some(Mismatch::Method(&self.methods));
+        }
+        if !self.host_matches(request) {
+            return Some(Mismatch::Host(&self.hosts));
+        }
+        if let Some(test) = &self.path
+            && !request.path().is_some_and(|path| test.holds(path))
+        {
+            return Some(Mismatch::Path(test));
+        }
+        let header = || {
+            let mut tests = self.headers.iter();
+            tests.find(|it| !it.test.holds(request.header(&it.name).into_iter()))
+        };
+        let parameter = || {
+            let mut tests = self.query.iter();
+            tests.find(|it| !it.test.holds(request.parameters(&it.name)))
+        };
+        let property = || {
+            let mut tests = self.properties.iter();
+            tests.find(|it| !it.test.holds(request.property(&it.path).into_iter()))
+        };
+        header()
+            .map(Mismatch::Header)
+            .or_else(|| parameter().map(Mismatch::Query))
+            .or_else(|| property().map(Mismatch::Property))
     }
 
     /// How many regular expressions the tests hold.
@@ -83,13 +117,6 @@ impl Matcher {
             .chain(&self.path)
             .filter(|text| matches!(text, TextTest::Regex(_)))
             .count()
-    }
-
-    fn path_matches(&self, request: &Request<'_>) -> bool {
-        let Some(test) = &self.path else {
-            return true;
-        };
-        request.path().is_some_and(|path| test.holds(path))
     }
 
     fn method_matches(&self, request: &Request<'_>) -> bool {
@@ -283,5 +310,46 @@ mod tests {
         assert!(holds(&matcher, &[(":method", "GET"), (":path", "/")]));
         assert!(!holds(&matcher, &[(":method", "PUT"), (":path", "/")]));
         assert!(!holds(&matcher, &[(":method", "GET"), (":path", "*")]));
+    }
+
+    #[test]
+    fn of_several_tests_that_fail_the_first_is_named() {
+        let named = |name: &str| NamedTest {
+            name: name.into(),
+            test: ValueTest::Present(true),
+        };
+        let mut matcher = Matcher {
+            methods: vec!["GET".into()],
+            hosts: vec![HostPattern::Exact("a.test".into())],
+            path: Some(TextTest::Prefix("/api".into())),
+            headers: vec![named("x"), named("y")],
+            query: vec![named("q")],
+            properties: vec![PropertyTest {
+                path: vec!["p".into()],
+                test: ValueTest::Present(true),
+            }],
+        };
+        let mismatch = |matcher: &Matcher| {
+            let host = FakeHost::with_headers(&[("x", "1")]);
+            let found = matcher.mismatch(&Request::new(&host));
+            found.map(|it| format!("{it:?}"))
+        };
+        let begins = |matcher: &Matcher, with: &str| {
+            let found = mismatch(matcher).unwrap();
+            assert!(found.starts_with(with), "{found}");
+        };
+        begins(&matcher, "Method([\"GET\"");
+        matcher.methods.clear();
+        begins(&matcher, "Host([Exact");
+        matcher.hosts.clear();
+        begins(&matcher, "Path(Prefix");
+        matcher.path = None;
+        begins(&matcher, "Header(NamedTest { name: \"y\"");
+        matcher.headers.pop();
+        begins(&matcher, "Query(NamedTest { name: \"q\"");
+        matcher.query.clear();
+        begins(&matcher, "Property(PropertyTest { path: [\"p\"]");
+        matcher.properties.clear();
+        assert_eq!(mismatch(&matcher), None);
     }
 }

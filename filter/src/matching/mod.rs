@@ -11,7 +11,7 @@ mod value_test;
 pub use key::{
     Key, KeyRecipe, MetadataPaths, Part, REDIS_KEY_BYTES_MAX, VALUE_BYTES_MAX, redis_key,
 };
-pub use matcher::{HostPattern, Matcher, NamedTest, PropertyTest};
+pub use matcher::{HostPattern, Matcher, Mismatch, NamedTest, PropertyTest};
 pub use pattern::{PATTERN_COMPILED_BYTES_MAX, Pattern};
 pub use request::{Host, Request, is_grpc};
 pub use value_test::{TextTest, ValueTest};

@@ -6,6 +6,10 @@ use regex_lite::{Regex, RegexBuilder};
 /// bounds, it bounds the time of a match: that is linear in both.
 pub const PATTERN_COMPILED_BYTES_MAX: usize = 64 * 1024;
 
+/// What makes an expression one of the whole value.
+const OPENED: &str = r"\A(?:";
+const CLOSED: &str = r")\z";
+
 /// A regular expression that a whole value must fit, as Envoy's own `safe_regex` has it. The
 /// syntax is that of Rust's `regex-lite`: no look-around, no back-references, and classes such as
 /// `\w` are ASCII.
@@ -29,7 +33,16 @@ impl Pattern {
         };
         // Alone first: `a)|(b` is wrong, but would be an expression between the parentheses.
         compile(source)?;
-        compile(&format!(r"\A(?:{source})\z")).map(Self)
+        compile(&format!("{OPENED}{source}{CLOSED}")).map(Self)
+    }
+
+    /// The expression as it was given.
+    pub fn source(&self) -> &str {
+        let whole = self.0.as_str();
+        let source = whole
+            .strip_prefix(OPENED)
+            .and_then(|rest| rest.strip_suffix(CLOSED));
+        source.unwrap_or(whole)
     }
 
     /// Whether the whole value fits. Bytes that are not UTF-8 count as U+FFFD.
@@ -67,6 +80,7 @@ mod tests {
         assert!(!fits("(?m)^b$", b"a\nb"), "no flag widens the value's ends");
         assert!(fits("", b""));
         assert!(!fits("", b"a"));
+        assert_eq!(Pattern::new("a|b").unwrap().source(), "a|b");
     }
 
     #[test]

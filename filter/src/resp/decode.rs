@@ -28,9 +28,11 @@ pub fn decode_all(bytes: &[u8], expected: usize) -> Result<Vec<Reply<'_>>, Malfo
     decode(bytes, Scanner::new(expected))
 }
 
-/// Exactly `expected` commands, as a model of Redis reads them.
-#[cfg(test)]
-pub(crate) fn decode_commands(bytes: &[u8], expected: usize) -> Result<Vec<Reply<'_>>, Malformed> {
+/// Exactly `expected` commands that fill `bytes`, as a store reads them: each an array of words.
+///
+/// # Errors
+/// As [`decode_all`], with the limits of commands.
+pub fn decode_commands(bytes: &[u8], expected: usize) -> Result<Vec<Reply<'_>>, Malformed> {
     decode(bytes, Scanner::of_commands(expected))
 }
 

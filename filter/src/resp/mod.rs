@@ -20,9 +20,7 @@ mod scanner;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-pub(crate) use decode::decode_commands;
-pub use decode::{Reply, are_commands, decode_all};
+pub use decode::{Reply, are_commands, decode_all, decode_commands};
 pub use error_class::ErrorClass;
 pub use malformed::{Cause, Malformed};
 pub use scanner::Scanner;
