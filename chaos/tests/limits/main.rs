@@ -1,10 +1,12 @@
 //! Limits on real Envoy and real Redis: how many pass, who is counted, also over an outage.
 
+mod algorithms;
 #[path = "../common/mod.rs"]
 mod common;
 mod deny_cache;
 mod excess;
 mod fallback;
+mod leases;
 mod rules;
 
 use common::{Running, Seen};

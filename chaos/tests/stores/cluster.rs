@@ -186,6 +186,40 @@ async fn a_lost_master_means_the_policy_for_its_clients_and_nothing_for_others()
     }
 }
 
+/// Rules of one request live on different shards and are charged one by one. What the first Envoy
+/// knows of a client the second does not, so it asks: the client's own rule refuses, and what the
+/// rule for all has charged meanwhile is given back.
+#[tokio::test]
+async fn i4_a_request_that_one_shard_refuses_costs_nothing_on_another() {
+    let sharded = Sharded::start(|spec| {
+        spec.envoys = 2;
+        let limit = |requests: u64| json!({ "requests": requests, "per": "366d" });
+        spec.plugin["rules"] = json!([
+            { "name": "all", "limit": limit(10), "on_failure": "deny" },
+            { "name": "own", "key": [{ "header": KEY_HEADER }], "limit": limit(2), "on_failure": "deny" },
+        ]);
+    })
+    .await;
+    let running = &sharded.running;
+    let ask = async |envoy: usize, key: &str| {
+        let url = running.envoys()[envoy].front_url() + "/";
+        Seen::of(running.http.get(url).header(KEY_HEADER, key))
+            .await
+            .status
+    };
+    for _ in 0..2 {
+        assert_eq!(ask(0, "greedy").await, 200);
+    }
+    for _ in 0..4 {
+        assert_eq!(ask(1, "greedy").await, 429);
+    }
+    for other in 0..8 {
+        assert_eq!(ask(1, &format!("other{other}")).await, 200, "{other}");
+    }
+    assert_eq!(ask(1, "late").await, 429);
+    assert_eq!(openings(running).await, 0);
+}
+
 #[tokio::test]
 async fn a_replica_takes_the_place_of_a_lost_master_and_knows_its_counts() {
     let sharded = Sharded::start(|_| ()).await;

@@ -10,10 +10,6 @@ pub const PATTERN_COMPILED_BYTES_MAX: usize = 16 * 1024;
 const OPENED: &str = r"\A(?:";
 const CLOSED: &str = r")\z";
 
-/// What makes an expression one of the whole value.
-const OPENED: &str = r"\A(?:";
-const CLOSED: &str = r")\z";
-
 /// A regular expression that a whole value must fit, as Envoy's own `safe_regex` has it. The
 /// syntax is that of Rust's `regex-lite`: no look-around, no back-references, and classes such as
 /// `\w` are ASCII.
