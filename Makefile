@@ -1,6 +1,6 @@
 # Shortcuts only: what a target does is one command that also works by hand.
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm test chaos demo bench lint fmt clean
+.PHONY: help tools wasm test chaos demo check explain bench lint fmt clean
 
 CHAOS := cargo run --profile native -p velocitygate-chaos --bin chaos --
 
@@ -23,6 +23,12 @@ chaos: tools wasm ## Break Redis under load and judge what was measured (SCENARI
 
 demo: tools wasm ## Start the stack and print three curl lines to try; Ctrl-C stops it
 	$(CHAOS) demo
+
+check: ## Check configurations without an Envoy (CONFIG=file...; the shipped ones unless given)
+	$(CHAOS) check $(or $(CONFIG),$(wildcard envoy/*.yaml envoy/*/*.yaml))
+
+explain: ## Say what a configuration makes of a request (CONFIG=file REQUEST="[--header 'n: v'] URL")
+	$(CHAOS) explain $(or $(CONFIG),envoy/envoy.yaml) $(or $(REQUEST),http://localhost/)
 
 bench: ## Not built yet: says so and exits 2
 	@echo 'make bench: the side-by-side benchmark is not built yet' >&2; exit 2

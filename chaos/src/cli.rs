@@ -1,4 +1,4 @@
-//! The command line: `run`, `list`, `judge`, `compare`, `demo`.
+//! The command line: `run`, `list`, `judge`, `compare`, `demo`, `check`, `explain`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::report::{self, Report};
 use crate::scenario::{self, Scenario};
 use crate::tools::repository;
-use crate::{demo, run};
+use crate::{check, demo, explain, run};
 
 const SCENARIOS: &str = "chaos/scenarios";
 const REPORTS: &str = "chaos/reports";
@@ -59,6 +59,14 @@ enum Command {
     },
     /// Start the stack to try by hand; Ctrl-C stops it.
     Demo,
+    /// Check configurations: the filter's JSON, or Envoy configurations that hold it.
+    Check {
+        /// A file; YAML or JSON.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Explain what a configuration makes of a request: rules, counters, what Redis is asked.
+    Explain(explain::Arguments),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -95,6 +103,15 @@ impl Cli {
             Command::Compare { before, after } => {
                 let (before, after) = (Report::load(&before)?, Report::load(&after)?);
                 print!("{}", report::compare(&before, &after));
+                Ok(Exit::Success)
+            }
+            Command::Check { files } => {
+                let (text, exit) = check::check(&files);
+                print!("{text}");
+                Ok(exit)
+            }
+            Command::Explain(arguments) => {
+                print!("{}", explain::explain(&arguments)?);
                 Ok(Exit::Success)
             }
             Command::Demo => {

@@ -2,15 +2,19 @@
 //!
 //! The nouns: a **scenario** says which **load** and which **faults** meet which **stack**; a run
 //! turns it into a **record** of **observations**; a **judgement** is made from the record alone,
-//! and a **report** shows it.
+//! and a **report** shows it. Apart from that, [`check`] and [`explain`] read configurations of the
+//! filter with the filter's own code.
 
+pub mod check;
 pub mod cli;
 pub mod demo;
 pub mod exit;
+pub mod explain;
 pub mod fault;
 pub mod judge;
 pub mod load;
 pub mod observe;
+pub mod plugin;
 pub mod record;
 pub mod report;
 pub mod run;

@@ -14,6 +14,7 @@ use story::Story;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use velocitygate_chaos::tools::repository;
 
 /// Longest a demo may take to start, to answer one line, or to stop.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -42,7 +43,7 @@ async fn list_names_the_five_scenarios_of_the_default_set() {
 async fn a_mistake_on_the_command_line_exits_2_and_is_named() {
     let empty = tempfile::tempdir().unwrap();
     let empty = empty.path().display().to_string();
-    let mistakes: [(&[&str], &str); 8] = [
+    let mistakes: [(&[&str], &str); 11] = [
         (&[], "Usage: chaos"),
         (&["rum"], "'rum'"),
         (&["run", "--sceanrio", "C-01"], "'--sceanrio'"),
@@ -51,12 +52,62 @@ async fn a_mistake_on_the_command_line_exits_2_and_is_named() {
         (&["run", "--stack", "compose"], "compose is not supported"),
         (&["run", "--scenarios", &empty], "no scenario (*.toml) in"),
         (&["judge", &empty], "cannot read"),
+        (&["check"], "<FILE>..."),
+        (&["explain", &empty, "/"], "cannot be read"),
+        (&["explain", &empty, "/", "--client-ip", "a"], "--client-ip"),
     ];
     for (arguments, named) in mistakes {
         let ended = chaos(arguments).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains(named), "{arguments:?}: {ended:?}");
     }
+}
+
+#[tokio::test]
+async fn check_ends_with_0_for_a_good_file_and_2_for_a_bad_one() {
+    let file = |name: &str| repository().join(name).display().to_string();
+    let good = file("envoy/envoy.yaml");
+    let bad = file("filter/tests/data/config/invalid/many_at_once.json");
+    let ended = chaos(&["check", &good]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stdout, format!("{good}: ok, 1 configuration\n"));
+    let ended = chaos(&["check", &good, &bad]).await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended.stdout.contains(&format!("{bad}: error: ")),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_lines_of_the_readme_that_check_and_explain_work() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, section) = readme.split_once("\n## Check and explain\n").unwrap();
+    let (lines, _) = section
+        .split_once("```sh\n")
+        .unwrap()
+        .1
+        .split_once("```")
+        .unwrap();
+    let make = format!("make -s CHAOS={} ", env!("CARGO_BIN_EXE_chaos"));
+    let mut printed = Vec::new();
+    for line in lines.lines() {
+        let line = line.strip_prefix("make ").unwrap();
+        let folder = repository();
+        printed.push(shell(&format!("cd '{}' && {make}{line}", folder.display())).await);
+    }
+    let [checked, explained] = &printed[..] else {
+        panic!("{printed:?}");
+    };
+    assert_eq!(checked, "envoy/envoy.yaml: ok, 1 configuration\n");
+    assert!(
+        explained.starts_with("GET api.example.com/orders\n"),
+        "{explained}"
+    );
+    assert!(
+        explained.contains("  counter   vg:{per-key:alice}:tb\n"),
+        "{explained}"
+    );
 }
 
 #[tokio::test]
@@ -85,14 +136,14 @@ async fn the_lines_that_demo_prints_work_and_a_signal_stops_all_of_it() {
         let lines = lines_to_try(&mut demo).await;
         assert_eq!(lines.len(), 3, "{lines:?}");
 
-        let one = shell(&lines[0]).await;
+        let one = curl(&lines[0]).await;
         assert!(one.starts_with("HTTP/1.1 200"), "{one}");
-        let many = shell(&lines[1]).await;
+        let many = curl(&lines[1]).await;
         assert!(
             many.split_whitespace().any(|code| code == "429"),
             "no 429 in {many}"
         );
-        let counts = shell(&lines[2]).await;
+        let counts = curl(&lines[2]).await;
         assert!(counts.contains("velocitygate_requests_total{"), "{counts}");
 
         let id = demo.id().unwrap();
@@ -126,13 +177,17 @@ async fn lines_to_try(demo: &mut Child) -> Vec<String> {
     }
 }
 
-/// What a line prints when it is pasted into a shell.
-async fn shell(line: &str) -> String {
+/// What a line with curl prints when it is pasted into a shell.
+async fn curl(line: &str) -> String {
     let found = Command::new("curl").arg("--version").output().await;
     assert!(
         found.is_ok(),
         "the demo's lines need curl: run `apt-get install curl`"
     );
+    shell(line).await
+}
+
+async fn shell(line: &str) -> String {
     let mut command = Command::new("sh");
     command.args(["-c", line]).kill_on_drop(true);
     let output = timeout(DEADLINE, command.output()).await.unwrap().unwrap();

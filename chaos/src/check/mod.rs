@@ -1,0 +1,144 @@
+//! `chaos check`: what is wrong with configurations, without an Envoy. The filter's own parser
+//! judges its part; [`wiring`] knows the mistakes around it that a file can show.
+
+mod wiring;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use velocitygate::config::Config;
+
+use crate::exit::Exit;
+use crate::plugin::{Plugin, ROOT_ID, Source, field, plugins};
+
+/// What was found in one file.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Each as `place: problem`: Envoy or the filter would refuse the configuration.
+    errors: Vec<String>,
+    /// Each as `place: mistake: fix`: it would run, but not as it should.
+    warnings: Vec<String>,
+    /// Filter configurations that were looked at.
+    checked: usize,
+    /// Where else there is something to check.
+    note: Option<String>,
+}
+
+/// Checks files. The text has a line for each problem and one for each file; any error in any file
+/// makes it [`Exit::Usage`].
+pub fn check(files: &[PathBuf]) -> (String, Exit) {
+    let mut text = String::new();
+    let mut exit = Exit::Success;
+    for file in files {
+        let findings = Findings::of(file);
+        if !findings.errors.is_empty() {
+            exit = Exit::Usage;
+        }
+        let file = file.display();
+        for error in &findings.errors {
+            text.push_str(&format!("{file}: error: {error}\n"));
+        }
+        for warning in &findings.warnings {
+            text.push_str(&format!("{file}: warning: {warning}\n"));
+        }
+        text.push_str(&format!("{file}: {findings}\n"));
+    }
+    (text, exit)
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.errors.len(), "error"),
+            (self.warnings.len(), "warning"),
+        ];
+        if self.errors.is_empty() {
+            write!(f, "ok, {}", counted(self.checked, "configuration"))?;
+        } else {
+            f.write_str("refused")?;
+        }
+        for (count, noun) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, ", {}", counted(count, noun))?;
+        }
+        match &self.note {
+            Some(note) => write!(f, "; {note}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+impl Findings {
+    fn of(file: &Path) -> Self {
+        let mut findings = Self::default();
+        match Source::read(file) {
+            Err(error) => findings.errors.push(format!("{error:#}")),
+            Ok(Source::Own(document)) => {
+                findings.judge("", &document);
+            }
+            Ok(Source::Envoy(tree)) => findings.look_through(&tree),
+        }
+        findings
+    }
+
+    fn look_through(&mut self, tree: &Value) {
+        let plugins = plugins(tree, ROOT_ID);
+        if plugins.is_empty() {
+            match discovered(tree) {
+                Some(path) => {
+                    self.note = Some(format!(
+                        "config_discovery reads {path}: check that file too"
+                    ));
+                }
+                None => self.errors.push(format!(
+                    "expected a plugin with root_id {ROOT_ID:?}, found none"
+                )),
+            }
+        }
+        for plugin in &plugins {
+            let config = self.judge_plugin(plugin);
+            for warning in wiring::warnings(tree, plugin, config.as_ref()) {
+                if !self.warnings.contains(&warning) {
+                    self.warnings.push(warning);
+                }
+            }
+        }
+    }
+
+    fn judge_plugin(&mut self, plugin: &Plugin<'_>) -> Option<Config> {
+        let place = format!("{}.configuration: ", plugin.place);
+        match plugin.document() {
+            Ok(document) => self.judge(&place, &document),
+            Err(problem) => {
+                self.errors.push(format!("{place}{problem}"));
+                None
+            }
+        }
+    }
+
+    fn judge(&mut self, place: &str, document: &[u8]) -> Option<Config> {
+        self.checked += 1;
+        match Config::parse(document) {
+            Ok(config) => Some(config),
+            Err(problems) => {
+                let lines = problems.lines().map(|line| format!("{place}{line}"));
+                self.errors.extend(lines);
+                None
+            }
+        }
+    }
+}
+
+/// The file that a filter of the configuration is read from while Envoy runs.
+fn discovered(tree: &Value) -> Option<String> {
+    let discovery = wiring::find(tree, "config_discovery")?;
+    let path = field(wiring::find(discovery, "path_config_source")?, "path")?;
+    Some(path.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+use std::fs;
+
+use serde_json::json;
+
+use super::*;
+use crate::tools::repository;
+
+const DATA: &str = "filter/tests/data/config";
+const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+const CONFIG: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/\
+                      http_filters/0/typed_config/config";
+const BRIDGE: &str = "/static_resources/listeners/1";
+const PLACE: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.\
+                     http_filters[0].typed_config.config";
+
+fn shipped() -> Value {
+    let text = fs::read_to_string(repository().join("envoy/envoy.yaml")).unwrap();
+    serde_norway::from_str(&text).unwrap()
+}
+
+/// What is said of these bytes in a file of this name, without the file's name.
+fn said(name: &str, content: &[u8]) -> (String, Exit) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(name);
+    fs::write(&file, content).unwrap();
+    let (text, exit) = check(std::slice::from_ref(&file));
+    (text.replace(&format!("{}: ", file.display()), ""), exit)
+}
+
+fn said_of(tree: &Value) -> (String, Exit) {
+    said("envoy.json", tree.to_string().as_bytes())
+}
+
+#[test]
+fn every_shipped_configuration_is_good_and_without_a_warning() {
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![repository().join("envoy")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                _ if path.is_dir() => folders.push(path),
+                Some(extension) if extension == "yaml" => files.push(path),
+                _ => {}
+            }
+        }
+    }
+    assert!(!files.is_empty());
+    let (text, exit) = check(&files);
+    assert_eq!(exit, Exit::Success, "{text}");
+    assert!(!text.contains("warning"), "{text}");
+    assert_eq!(text.lines().count(), files.len(), "{text}");
+}
+
+#[test]
+fn the_problems_are_those_that_the_filter_logs_each_in_a_line() {
+    let folder = repository().join(DATA).join("invalid");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "json") {
+            let expected = fs::read_to_string(path.with_extension("expected")).unwrap();
+            let (text, exit) = check(std::slice::from_ref(&path));
+            assert_eq!(exit, Exit::Usage, "{text}");
+            let prefix = format!("{}: error: ", path.display());
+            let lines: Vec<_> = text
+                .lines()
+                .filter_map(|it| it.strip_prefix(&prefix))
+                .collect();
+            assert_eq!(lines.join("; "), expected.trim_end());
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "{seen}");
+}
+
+#[test]
+fn a_good_document_is_good_as_a_file_as_a_string_and_as_a_struct() {
+    for entry in fs::read_dir(repository().join(DATA).join("valid")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert_eq!(
+            said("own.json", text.as_bytes()).0,
+            "ok, 1 configuration\n",
+            "{text}"
+        );
+        let configurations = [
+            json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text }),
+            json!({ "@type": "type.googleapis.com/google.protobuf.Struct",
+                    "value": serde_json::from_str::<Value>(&text).unwrap() }),
+        ];
+        for configuration in configurations {
+            let tree = json!({ "resources": [{ "typed_config": { "config": {
+                "rootId": ROOT_ID, "failurePolicy": "FAIL_RELOAD", "configuration": configuration } } }] });
+            let (text, exit) = said_of(&tree);
+            assert_eq!((&*text, exit), ("ok, 1 configuration\n", Exit::Success));
+        }
+    }
+}
+
+#[test]
+fn every_plugin_is_found_and_its_problems_named_by_its_place() {
+    let rule = json!({ "name": "r", "limit": { "requests": 1.5, "per": "1 fortnight" } });
+    let mut tree = shipped();
+    let mut second = tree.pointer(CONFIG).unwrap().clone();
+    second["configuration"] = json!({ "@type": "type.googleapis.com/google.protobuf.Struct",
+                                      "value": { "rules": [rule] } });
+    tree.pointer_mut(MANAGER).unwrap()["http_filters"][1]["typed_config"]["config"] = second;
+    tree.pointer_mut(CONFIG).unwrap()["configuration"]["value"] = json!("{");
+    let place = PLACE.replace("http_filters[0]", "http_filters[1]");
+    let (text, exit) = said_of(&tree);
+    assert_eq!(exit, Exit::Usage);
+    assert_eq!(
+        text,
+        format!(
+            "error: {PLACE}.configuration: configuration: expected JSON in a \
+             google.protobuf.StringValue, or a google.protobuf.Struct, found an error in the JSON: \
+             EOF while parsing an object at line 1 column 1\n\
+             error: {place}.configuration: rules[0].limit.requests: expected a whole number from 1 \
+             to 1000000000, found 1.5\n\
+             error: {place}.configuration: rules[0].limit.per: expected a duration such as \"1s\", \
+             found \"1 fortnight\"\n\
+             refused, 3 errors\n"
+        )
+    );
+}
+
+#[test]
+fn what_is_no_configuration_at_all_is_an_error_that_says_what_is_expected() {
+    let bytes =
+        json!({ "@type": "type.googleapis.com/google.protobuf.BytesValue", "value": "e30=" });
+    let mut tree = shipped();
+    tree.pointer_mut(CONFIG).unwrap()["configuration"] = bytes;
+    let none = json!({ "static_resources": {} });
+    let cases = [
+        ("a.yaml", b"a: [".to_vec(), "error: is no YAML: "),
+        (
+            "a.json",
+            b"[".to_vec(),
+            "error: configuration: expected JSON in a ",
+        ),
+        ("a.json", Vec::new(), "found nothing\n"),
+        (
+            "a.yaml",
+            none.to_string().into(),
+            "error: expected a plugin with root_id \"velocitygate\"",
+        ),
+        (
+            "a.yaml",
+            tree.to_string().into(),
+            "google.protobuf.Struct, found \"type.googleapis.com/goo",
+        ),
+    ];
+    for (name, content, expected) in cases {
+        let (text, exit) = said(name, &content);
+        assert_eq!(exit, Exit::Usage, "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+    let (text, exit) = check(&[PathBuf::from("/no/such/file")]);
+    assert_eq!(exit, Exit::Usage);
+    assert!(text.contains("cannot be read: No such file"), "{text}");
+}
+
+#[test]
+fn a_filter_that_is_discovered_is_checked_in_its_own_file() {
+    let mut tree = shipped();
+    let filter = &mut tree.pointer_mut(MANAGER).unwrap()["http_filters"][0];
+    *filter = json!({ "name": "velocitygate", "config_discovery": { "config_source": {
+        "path_config_source": { "path": "rules.yaml" } } } });
+    let (text, exit) = said_of(&tree);
+    assert_eq!(exit, Exit::Success);
+    assert_eq!(
+        text,
+        "ok, 0 configurations; config_discovery reads rules.yaml: check that file too\n"
+    );
+}
+
+/// What is done to the shipped configuration, and what the warning about it begins and ends with.
+type Mistake = (fn(&mut Value), &'static str, &'static str);
+
+const MISTAKES: [Mistake; 12] = [
+    (
+        |t| drop(take(t, CONFIG, "failure_policy")),
+        PLACE,
+        "set it to FAIL_RELOAD",
+    ),
+    (
+        |t| {
+            t.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][0]["typed_config"]["config"]
+                ["failure_policy"] = json!("FAIL_OPEN")
+        },
+        "static_resources.listeners[1]",
+        "set it to FAIL_RELOAD",
+    ),
+    (
+        |t| drop(take(t, MANAGER, "stream_idle_timeout")),
+        "static_resources",
+        "a few seconds",
+    ),
+    (
+        |t| t.pointer_mut(MANAGER).unwrap()["stream_idle_timeout"] = json!("0s"),
+        "static_resources",
+        "a few seconds",
+    ),
+    (
+        |t| t["static_resources"]["clusters"][0]["name"] = json!("other"),
+        "static_resources.clusters: there is no cluster \"velocitygate_redis\"",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| t["static_resources"]["clusters"][0]["load_assignment"] = json!({}),
+        "static_resources.clusters: \"velocitygate_redis\" leads to no",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| drop(take(t, BRIDGE, "internal_listener")),
+        "static_resources.listeners: there is no internal_listener \"velocitygate_redis\"",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| t.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][0] = json!({}),
+        "static_resources.listeners: there is no internal_listener",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| {
+            t.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1]["typed_config"]["settings"]
+                ["op_timeout"] = json!("0.049s")
+        },
+        "static_resources.listeners: redis_proxy's op_timeout \"0.049s\"",
+        "before redis.timeout (50ms) does: make it slightly longer",
+    ),
+    (
+        |t| drop(take(t, "", "bootstrap_extensions")),
+        "bootstrap_extensions: ",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| t.pointer_mut(CONFIG).unwrap()["vm_config"]["vm_id"] = json!("velocitygate_redis"),
+        PLACE,
+        "give each its own",
+    ),
+    (
+        |t| {
+            drop(
+                t["stats_config"]["stats_tags"]
+                    .as_array_mut()
+                    .unwrap()
+                    .split_off(4),
+            )
+        },
+        "stats_config.stats_tags: no state, to, ",
+        "from envoy/envoy.yaml",
+    ),
+];
+
+#[test]
+fn each_mistake_of_wiring_is_a_warning_of_its_own_with_the_fix() {
+    for (number, (make, begin, end)) in MISTAKES.into_iter().enumerate() {
+        let mut tree = shipped();
+        make(&mut tree);
+        let (text, exit) = said_of(&tree);
+        assert_eq!(exit, Exit::Success, "{number}: {text}");
+        let lines: Vec<_> = text.lines().collect();
+        let [warning, "ok, 1 configuration, 1 warning"] = lines[..] else {
+            panic!("{number}: {text}");
+        };
+        assert!(
+            warning.starts_with(&format!("warning: {begin}")),
+            "{number}: {warning}"
+        );
+        assert!(warning.ends_with(end), "{number}: {warning}");
+    }
+}
+
+fn take(tree: &mut Value, at: &str, name: &str) -> Value {
+    let fields = tree.pointer_mut(at).unwrap().as_object_mut().unwrap();
+    fields.remove(name).unwrap()
+}

@@ -1,0 +1,172 @@
+//! What each rule makes of a request, in words.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use velocitygate::config::{Config, Counted, OnFailure, Rule, Treatment};
+use velocitygate::limit::{Limit, TokenBucket};
+use velocitygate::matching::{HostPattern, Mismatch, Request, TextTest, ValueTest, redis_key};
+
+/// A paragraph for each rule, in the order of the configuration.
+pub(super) fn explain(config: &Config, request: &Request<'_>) -> Vec<String> {
+    let mut applicable: BTreeMap<usize, Treatment> = config.applicable(request).collect();
+    let rules = config.rules.iter().enumerate();
+    let paragraph = |(index, rule): (usize, &Rule)| {
+        let said = match applicable.remove(&index) {
+            Some(Treatment::Count(counted)) => counts(config, rule, &counted),
+            Some(Treatment::Unlimited) => "passes: its override is unlimited".to_owned(),
+            Some(Treatment::Skip) => {
+                "skipped: the request lacks a part of its key, and missing_key is skip".to_owned()
+            }
+            Some(Treatment::Deny) if rule.key.key(request).missing => {
+                "refuses: the request lacks a part of its key, and missing_key is deny".to_owned()
+            }
+            Some(Treatment::Deny) => "refuses: its override is deny".to_owned(),
+            None => {
+                let why = rule.matcher.mismatch(request);
+                let why = why.map(|it| reason(it, request)).unwrap_or_default();
+                format!("does not match: {why}")
+            }
+        };
+        let shadow = if rule.shadow { " (shadow)" } else { "" };
+        format!("{}{shadow}: {said}", rule.name)
+    };
+    rules.map(paragraph).collect()
+}
+
+fn counts(config: &Config, rule: &Rule, counted: &Counted) -> String {
+    let Counted {
+        key,
+        limit,
+        on_failure,
+        cost,
+    } = counted;
+    let note = match (rule.key.parts.is_empty(), key.missing) {
+        (true, _) => " (one for all)",
+        (_, true) => " (one for all that lack a part)",
+        _ => "",
+    };
+    let counter = redis_key(&config.redis.key_prefix, &rule.name, key, limit.tag());
+    let overridden = if *limit == rule.limit {
+        ""
+    } else {
+        ", by an override"
+    };
+    let lease = rule.lease.filter(|_| !rule.shadow);
+    let lease = lease.map(|it| format!("a worker takes up to {} ahead, for {}", it.max, it.ttl));
+    let lines = [
+        ("counter", Some(format!("{counter}{note}"))),
+        ("limit", Some(format!("{}{overridden}", self::limit(limit)))),
+        ("cost", Some(cost.to_string())),
+        ("lease", lease),
+        ("no Redis", Some(policy(on_failure))),
+    ];
+    let lines = lines.into_iter().filter_map(|(what, it)| Some((what, it?)));
+    let lines: String = lines
+        .map(|(what, it)| format!("\n  {what:8}  {it}"))
+        .collect();
+    format!("counts it{lines}")
+}
+
+fn limit(limit: &Limit) -> String {
+    let (requests, per) = (limit.requests(), limit.per());
+    match limit {
+        Limit::TokenBucket(bucket) => self::bucket(bucket),
+        Limit::FixedWindow(_) => format!("{requests} in each {per} (fixed_window)"),
+        Limit::SlidingWindow(_) => format!("{requests} in {per} (sliding_window)"),
+        Limit::SlidingLog(_) => format!("{requests} in {per} (sliding_log)"),
+    }
+}
+
+fn bucket(bucket: &TokenBucket) -> String {
+    let TokenBucket {
+        requests,
+        per,
+        burst,
+    } = bucket;
+    format!("{requests} in {per}, at most {burst} at once (token_bucket)")
+}
+
+fn policy(policy: &OnFailure) -> String {
+    match policy {
+        OnFailure::Allow => "allow".to_owned(),
+        OnFailure::Deny => "deny".to_owned(),
+        OnFailure::Local(own) => format!("local: each worker admits {}", bucket(own)),
+    }
+}
+
+/// `subject is this, must be that`.
+fn reason(mismatch: Mismatch<'_>, request: &Request<'_>) -> String {
+    let one = |value: Option<Cow<'_, [u8]>>| shown(value.into_iter());
+    let (subject, found, wanted) = match mismatch {
+        Mismatch::Method(methods) => (
+            "method".to_owned(),
+            one(request.method().map(Into::into)),
+            format!("be one of {}", methods.join(", ")),
+        ),
+        Mismatch::Host(hosts) => (
+            "host".to_owned(),
+            one(request.host()),
+            format!(
+                "be one of {}",
+                hosts.iter().map(host).collect::<Vec<_>>().join(", ")
+            ),
+        ),
+        Mismatch::Path(test) => (
+            "path".to_owned(),
+            one(request.path().map(Into::into)),
+            text_test(test),
+        ),
+        Mismatch::Header(named) => (
+            format!("header {}", named.name),
+            one(request.header(&named.name)),
+            value_test(&named.test),
+        ),
+        Mismatch::Query(named) => (
+            format!("query parameter {}", named.name),
+            shown(request.parameters(&named.name)),
+            value_test(&named.test),
+        ),
+        Mismatch::Property(property) => (
+            format!("property {}", property.path.join(".")),
+            one(request.property(&property.path).map(Into::into)),
+            value_test(&property.test),
+        ),
+    };
+    format!("{subject} is {found}, must {wanted}")
+}
+
+fn host(pattern: &HostPattern) -> String {
+    match pattern {
+        HostPattern::Exact(name) => name.clone(),
+        HostPattern::Suffix(suffix) => format!("*{suffix}"),
+    }
+}
+
+fn text_test(test: &TextTest) -> String {
+    match test {
+        TextTest::Exact(text) => format!("be {text:?}"),
+        TextTest::Prefix(text) => format!("begin with {text:?}"),
+        TextTest::Regex(pattern) => format!("fit {:?}", pattern.source()),
+    }
+}
+
+fn value_test(test: &ValueTest) -> String {
+    match test {
+        ValueTest::Is(test) => text_test(test),
+        ValueTest::Present(true) => "be there".to_owned(),
+        ValueTest::Present(false) => "be absent".to_owned(),
+    }
+}
+
+/// Values in quotes, escaped; "absent" when there are none.
+fn shown<'v>(values: impl Iterator<Item = Cow<'v, [u8]>>) -> String {
+    let values: Vec<_> = values
+        .map(|value| format!("{:?}", String::from_utf8_lossy(&value)))
+        .collect();
+    if values.is_empty() {
+        "absent".to_owned()
+    } else {
+        values.join(" and ")
+    }
+}

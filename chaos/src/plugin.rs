@@ -1,0 +1,174 @@
+//! The filter's configurations that a file holds, as the filter is given them: the file is the
+//! filter's own JSON, or an Envoy configuration (a bootstrap, or a file of discovered resources).
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use prost::Message as _;
+use serde_json::Value;
+
+/// The `root_id` of the HTTP filter.
+pub const ROOT_ID: &str = "velocitygate";
+
+/// Fields of which an Envoy configuration has at least one, and the filter's own has none.
+const ENVOY_FIELDS: [&str; 7] = [
+    "static_resources",
+    "dynamic_resources",
+    "bootstrap_extensions",
+    "stats_config",
+    "admin",
+    "node",
+    "resources",
+];
+
+/// What a file is.
+#[derive(Debug)]
+pub enum Source {
+    /// The filter's configuration itself, or something that only the filter can say why it is none.
+    Own(Vec<u8>),
+    /// An Envoy configuration.
+    Envoy(Value),
+}
+
+/// A plugin configuration in an Envoy configuration.
+#[derive(Debug)]
+pub struct Plugin<'t> {
+    /// Where it is, such as `static_resources.listeners[0].….config`.
+    pub place: String,
+    /// The message `envoy.extensions.wasm.v3.PluginConfig`.
+    pub config: &'t Value,
+    /// The settings of the connection manager that it is a filter of, when the file has them.
+    pub manager: Option<&'t Value>,
+}
+
+impl Source {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is meant to be YAML and is not.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).context("cannot be read")?;
+        let is_yaml = path
+            .extension()
+            .is_some_and(|it| it == "yaml" || it == "yml");
+        match serde_norway::from_slice(&bytes) {
+            Ok(tree) if is_envoy(&tree) => Ok(Self::Envoy(tree)),
+            Err(error) if is_yaml => Err(error).context("is no YAML"),
+            _ => Ok(Self::Own(bytes)),
+        }
+    }
+}
+
+fn is_envoy(tree: &Value) -> bool {
+    let mut names = ENVOY_FIELDS.iter();
+    names.any(|name| field(tree, name).is_some()) || !plugins(tree, ROOT_ID).is_empty()
+}
+
+/// All plugin configurations with this `root_id`, in the order of the tree.
+pub fn plugins<'t>(tree: &'t Value, root_id: &str) -> Vec<Plugin<'t>> {
+    let mut found = Vec::new();
+    collect(tree, root_id, (String::new(), None), &mut found);
+    found
+}
+
+fn collect<'t>(
+    tree: &'t Value,
+    root_id: &str,
+    (place, manager): (String, Option<&'t Value>),
+    found: &mut Vec<Plugin<'t>>,
+) {
+    match tree {
+        Value::Object(fields) => {
+            let is_manager = field(tree, "http_filters").is_some();
+            let manager = if is_manager { Some(tree) } else { manager };
+            for (name, inner) in fields {
+                let dot = if place.is_empty() { "" } else { "." };
+                let inside = format!("{place}{dot}{name}");
+                collect(inner, root_id, (inside, manager), found);
+            }
+            if field(tree, "root_id").is_some_and(|it| it == root_id) {
+                found.push(Plugin {
+                    place,
+                    config: tree,
+                    manager,
+                });
+            }
+        }
+        Value::Array(items) => {
+            for (index, inner) in items.iter().enumerate() {
+                let inside = format!("{place}[{index}]");
+                collect(inner, root_id, (inside, manager), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A field of a message by its name in the protobuf file. Envoy also takes `rootId` for `root_id`.
+pub fn field<'t>(message: &'t Value, name: &str) -> Option<&'t Value> {
+    message.get(name).or_else(|| message.get(camel_case(name)))
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at(word.len().min(1));
+        name + &initial.to_ascii_uppercase() + rest
+    })
+}
+
+impl Plugin<'_> {
+    /// The bytes that Envoy hands to the filter; the filter says what is wrong with them.
+    ///
+    /// # Errors
+    /// When Envoy would hand over nothing that the filter can read.
+    pub fn document(&self) -> Result<Vec<u8>, String> {
+        let configuration = field(self.config, "configuration");
+        let Some(configuration) = configuration.filter(|it| !it.is_null()) else {
+            return Ok(Vec::new());
+        };
+        let kind = configuration["@type"].as_str().unwrap_or_default();
+        let value = &configuration["value"];
+        match (kind.rsplit('/').next(), value) {
+            (Some("google.protobuf.StringValue"), Value::String(text)) => Ok(text.clone().into()),
+            (Some("google.protobuf.StringValue"), _) => {
+                Err(format!("expected a string under \"value\", found {value}"))
+            }
+            (Some("google.protobuf.Struct"), Value::Object(fields)) => {
+                Ok(struct_of(fields).encode_to_vec())
+            }
+            (Some("google.protobuf.Struct"), _) => {
+                Err(format!("expected an object under \"value\", found {value}"))
+            }
+            _ => Err(format!(
+                "expected \"@type\" to be google.protobuf.StringValue or google.protobuf.Struct, \
+                 found {kind:?}"
+            )),
+        }
+    }
+}
+
+fn struct_of(fields: &serde_json::Map<String, Value>) -> prost_types::Struct {
+    let fields = fields.iter();
+    prost_types::Struct {
+        fields: fields
+            .map(|(name, value)| (name.clone(), value_of(value)))
+            .collect(),
+    }
+}
+
+fn value_of(value: &Value) -> prost_types::Value {
+    use prost_types::value::Kind;
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(flag) => Kind::BoolValue(*flag),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        Value::String(text) => Kind::StringValue(text.clone()),
+        Value::Array(items) => Kind::ListValue(prost_types::ListValue {
+            values: items.iter().map(value_of).collect(),
+        }),
+        Value::Object(fields) => Kind::StructValue(struct_of(fields)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
