@@ -132,7 +132,8 @@ fn every_make_target_that_a_document_names_exists() {
         for command in lines.chain(quoted(&text.replace("```", ""))) {
             let words = command.split('#').next().unwrap().split_whitespace();
             if words.clone().next() == Some("make") {
-                let targets = words.skip(1).filter(|word| !word.contains('='));
+                // Variables come last, and their values may hold anything.
+                let targets = words.skip(1).take_while(|word| !word.contains('='));
                 named.extend(targets.map(str::to_owned));
             }
         }
