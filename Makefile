@@ -1,6 +1,6 @@
 # Shortcuts only: what a target does is one command that also works by hand.
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm test chaos demo check explain bench lint fmt clean
+.PHONY: help tools wasm test chaos demo check explain bench fuzz lint fmt clean
 
 CHAOS := cargo run --profile native -p velocitygate-chaos --bin chaos --
 
@@ -32,6 +32,9 @@ explain: ## Say what a configuration makes of a request (CONFIG=file REQUEST="[-
 
 bench: ## Not built yet: says so and exits 2
 	@echo 'make bench: the side-by-side benchmark is not built yet' >&2; exit 2
+
+fuzz: wasm ## Feed random input to all parsers, the engine and the module (FUZZ_SECONDS=30 for each of 11)
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),30) cargo test --profile fuzz -p velocitygate --test fuzz -- --test-threads=1 --nocapture
 
 lint: ## Check formatting, clippy (native and wasm) and documentation links
 	cargo fmt --all --check

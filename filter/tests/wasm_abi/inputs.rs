@@ -34,6 +34,17 @@ fn i9_a_request_with_a_header_of_64_kib_passes() {
 }
 
 #[test]
+fn i9_nothing_is_kept_of_requests_that_are_over() {
+    let mut fixture = Fixture::new(OPEN);
+    for request in 0..300 {
+        let key = format!("{request}").repeat(16 * 1024);
+        passes(&mut fixture, headers(&key));
+    }
+    let memory = fixture.worker.memory_bytes();
+    assert!(memory < 8 * 1024 * 1024, "{memory} bytes");
+}
+
+#[test]
 fn i9_header_values_that_are_not_utf8_pass_and_are_told_apart() {
     let mut fixture = Fixture::new(OPEN);
     for bytes in [&b"\xff\xfe"[..], b"\xff\xfd", b"\xc3\x28"] {

@@ -90,6 +90,12 @@ impl Worker {
         self.store.data_mut()
     }
 
+    /// Bytes of the instance's memory, which never shrinks.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let memory = self.instance.get_memory(&self.store, "memory").unwrap();
+        memory.data_size(&self.store)
+    }
+
     pub(crate) fn stream(&mut self, context: u32) -> &mut ContextState {
         self.vm().contexts.get_mut(&context).unwrap()
     }
@@ -103,7 +109,11 @@ impl Worker {
     }
 
     /// Starts a root and configures it; the log when it refuses.
-    pub(crate) fn root(&mut self, root_id: &str, configuration: &str) -> Result<u32, String> {
+    pub(crate) fn root(
+        &mut self,
+        root_id: &str,
+        configuration: impl AsRef<[u8]>,
+    ) -> Result<u32, String> {
         let state = ContextState {
             root_id: root_id.to_owned(),
             ..ContextState::default()
@@ -111,7 +121,7 @@ impl Worker {
         let root = self.create(state);
         let started: u32 = self.on(root, "proxy_on_vm_start", (root, 0u32));
         assert_eq!(started, 1, "{:?}", self.vm().log);
-        let bytes = configuration.as_bytes().to_vec();
+        let bytes = configuration.as_ref().to_vec();
         let size = bytes.len() as u32;
         self.vm().buffers.insert(PLUGIN_CONFIGURATION, bytes);
         let accepted: u32 = self.on(root, "proxy_on_configure", (root, size));
