@@ -14,7 +14,7 @@ use velocitygate::matching::Host;
 pub struct Arguments {
     /// The filter's JSON, or an Envoy configuration that holds it.
     pub file: PathBuf,
-    /// Such as https://api.example.com/v1?user=7, or only /v1?user=7.
+    /// A URL, or only its path and query.
     pub url: String,
     /// The method.
     #[arg(long, default_value = "GET")]
