@@ -1,5 +1,5 @@
 //! `chaos check`: what is wrong with configurations, without an Envoy. The filter's own parser
-//! judges its part; [`wiring`] knows the mistakes around it that a file can show.
+//! judges its part; `wiring` knows the mistakes around it that a file can show.
 
 mod wiring;
 

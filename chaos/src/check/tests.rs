@@ -32,7 +32,7 @@ fn said_of(tree: &Value) -> (String, Exit) {
 }
 
 #[test]
-fn every_shipped_configuration_is_good_and_without_a_warning() {
+fn every_shipped_configuration_is_good() {
     let mut files: Vec<PathBuf> = Vec::new();
     let mut folders = vec![repository().join("envoy")];
     while let Some(folder) = folders.pop() {
@@ -48,8 +48,18 @@ fn every_shipped_configuration_is_good_and_without_a_warning() {
     assert!(!files.is_empty());
     let (text, exit) = check(&files);
     assert_eq!(exit, Exit::Success, "{text}");
-    assert!(!text.contains("warning"), "{text}");
-    assert_eq!(text.lines().count(), files.len(), "{text}");
+    let warnings: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("warning: "))
+        .collect();
+    // The smallest that works leaves the labels out, on purpose.
+    let [labels] = warnings[..] else {
+        panic!("{text}");
+    };
+    assert!(
+        labels.contains("minimal.yaml: warning: stats_config.stats_tags: "),
+        "{text}"
+    );
 }
 
 #[test]
