@@ -232,8 +232,7 @@ async fn the_access_log_tells_decision_rule_and_wait_of_every_request() {
     }
 }
 
-/// The series that dashboards rely on, as far as their features are built: there are no leases
-/// yet.
+/// The series that dashboards rely on: all of the README's table, and all that the contract names.
 fn every_series(rules: &[&str]) -> Vec<String> {
     let mut expected = Vec::new();
     let mut labelled = |name: &str, label: &str, values: &[&str]| {
@@ -284,7 +283,15 @@ fn every_series(rules: &[&str]) -> Vec<String> {
         }
         expected.push(format!("velocitygate_{name}_bucket{{le=\"+Inf\"}}"));
     }
-    for name in ["waiting", "evictions_total", "deny_cache_hits_total"] {
+    for name in [
+        "waiting",
+        "waiting_full_total",
+        "evictions_total",
+        "deny_cache_hits_total",
+        "lease_hits_total",
+        "refunds_dropped_total",
+        "breaker_conflicts_total",
+    ] {
         expected.push(format!("velocitygate_{name}{{}}"));
     }
     expected
