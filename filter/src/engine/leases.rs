@@ -98,8 +98,9 @@ impl Leases {
     }
 
     fn holds(&self, bucket: &Bucket, now: Instant) -> bool {
+        // A look takes nothing, and wants to see what is there.
         let entry = self.entries.get(&bucket.fingerprint);
-        entry.is_some_and(|entry| entry.held(now) >= bucket.cost)
+        bucket.cost > 0 && entry.is_some_and(|entry| entry.held(now) >= bucket.cost)
     }
 
     /// Spends what [`Leases::holds`] found, and returns where the bucket stands.

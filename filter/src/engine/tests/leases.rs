@@ -171,6 +171,20 @@ fn a_request_passes_on_leases_only_when_all_its_rules_have_them() {
 }
 
 #[test]
+fn a_look_asks_redis_although_there_is_a_lease() {
+    let cost = r#""cost": { "header": "x-cost", "default": 0, "max": 9 }, "limit""#;
+    let mut world = World::new(&LEASED.replace("\"limit\"", cost));
+    for stream in 1..=3 {
+        world.request_with(stream, &[("x-api-key", "a"), ("x-cost", "1")]);
+    }
+    world.turn();
+    world.deliver();
+    let leased = world.request_with(4, &[("x-api-key", "a"), ("x-cost", "1")]);
+    assert!(leased.is_some());
+    assert!(world.request_with(5, &[("x-api-key", "a")]).is_none());
+}
+
+#[test]
 fn a_call_that_is_lost_brings_nothing_and_another_asks() {
     let mut world = World::new(LEASED);
     for stream in 1..=3 {
