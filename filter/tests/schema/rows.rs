@@ -85,7 +85,7 @@ const ROWS: [(&str, &[&str]); 20] = [
         &["a_killed_redis_means_the_policy_of_each_rule_and_an_empty_one_means_limits_again"],
     ),
     (
-        "`local.share`",
+        "`local`",
         &["i3_while_redis_is_away_each_policy_admits_what_it_says_and_no_more"],
     ),
     (
