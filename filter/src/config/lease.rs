@@ -9,7 +9,7 @@ use crate::units::Micros;
 pub const LEASE_TOKENS_MAX: u64 = 100_000;
 /// The shortest life of a lease: leases end at ticks, which come every 5 ms.
 pub const LEASE_TTL_MIN: Micros = Micros::from_millis(10);
-/// The longest life of a lease. What a worker holds when it dies is lost for so long.
+/// The longest life of a lease. What a worker holds when it dies stays counted.
 pub const LEASE_TTL_MAX: Micros = Micros::from_secs(60);
 
 /// What a worker may hold of each key of a rule.

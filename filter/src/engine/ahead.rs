@@ -8,13 +8,14 @@ use super::effects::Effects;
 use super::group::{Ask, Done, Group};
 use super::leases::Leases;
 use super::reading::GroupAnswer;
-use super::waiter::Waiter;
+use super::waiter::{Part, Waiter};
 use crate::breaker::SharedCell;
 use crate::metrics::Metric;
 use crate::units::Instant;
 
 /// Answers what needs no call. Leases come first: a key may have no token left in Redis because
-/// this worker holds them.
+/// this worker holds them. A request that an enforced rule is known to refuse asks no other, which
+/// would be charged for nothing; shadow rules see it all the same.
 pub(super) fn answer_known(
     (leases, denials): (&mut Leases, &Denials),
     effects: &mut Effects,
@@ -24,6 +25,10 @@ pub(super) fn answer_known(
     let leased = leases.spend(waiter, now);
     effects.count(Metric::LeaseHits, leased.into());
     effects.count(Metric::DenyCacheHits, denials.answer(waiter, now));
+    if waiter.is_refused() {
+        let told = |part: &Part| part.shadow || part.result.is_some();
+        waiter.parts.retain(told);
+    }
 }
 
 impl<C: SharedCell> Engine<C> {
@@ -67,15 +72,23 @@ impl<C: SharedCell> Engine<C> {
         (sent, now): (Instant, Instant),
     ) {
         for (group, answer) in groups.iter().zip(answers) {
-            let GroupAnswer::Done(Done::Charged(charge)) = answer else {
-                continue;
+            let charge = match answer {
+                GroupAnswer::Done(Done::Charged(charge)) => charge,
+                // There is room again where there was none.
+                GroupAnswer::Done(Done::Refunded) => {
+                    group.buckets.iter().for_each(|b| self.denials.forget(b));
+                    continue;
+                }
+                _ => continue,
             };
             let waited = group.members().len() as u64;
             let surplus = charge.admitted.saturating_sub(waited);
             for (bucket, standing) in group.buckets.iter().zip(&charge.rules) {
                 let tokens = surplus.saturating_mul(bucket.cost);
-                self.leases
-                    .put(bucket, (tokens, charge.now), *standing, sent);
+                let brought = (tokens, charge.now);
+                if !self.leases.put(bucket, brought, *standing, sent) {
+                    self.refunds.give_back(bucket.clone(), tokens, charge.now);
+                }
                 let answered = Answered {
                     sent,
                     ran: charge.now,

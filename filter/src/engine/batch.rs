@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use super::effect::StreamId;
 use super::group::{Ask, Group};
 use super::waiter::{Part, PartRef, Waiter};
+use crate::fingerprint::Fingerprint;
 use crate::units::Micros;
 
 /// Commands in one call; the bridge accepts at least as many.
@@ -45,6 +46,8 @@ impl Batch {
 
     /// Adds a command for which no request waits; `timeout` is the time that it has.
     pub(super) fn add_errand(&mut self, group: Group, timeout: Micros) {
+        let keys = group.buckets.iter().map(|bucket| bucket.key.len());
+        self.key_bytes = self.key_bytes.saturating_add(keys.sum());
         self.groups.push(group);
         self.timeout = self.timeout.max(timeout);
     }
@@ -89,6 +92,16 @@ impl Batch {
                 spare: 0,
             },
         });
+    }
+
+    /// Puts the command first that asks for this key: the first one carries the script's text, and
+    /// the shard of this key lacks it.
+    pub(super) fn lead_with(&mut self, key: Fingerprint) {
+        let asks = |group: &Group| group.buckets.iter().any(|b| b.fingerprint == key);
+        let place = self.groups.iter().position(asks);
+        if let Some(before) = place.and_then(|place| self.groups.get_mut(..=place)) {
+            before.rotate_right(1);
+        }
     }
 
     /// The RESP commands, one for each group. With `load` the first carries the script's text.

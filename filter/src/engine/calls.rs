@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::effect::{CallEnd, CallId, Effect, OutgoingCall};
-use super::group::{Done, Group};
+use super::group::{Ask, Done, Group};
 use super::reading::{self, GroupAnswer, Reading};
 use super::waiter::{PartRef, PartResult, Waiter};
 use super::{Engine, Script, ahead};
@@ -62,9 +62,6 @@ impl<C: SharedCell> Engine<C> {
     fn gather(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new();
         let timeout = self.config.redis.timeout;
-        for refund in self.refunds.take() {
-            batch.add_errand(refund, timeout);
-        }
         for stream in std::mem::take(&mut self.pending) {
             let Some(waiter) = self.waiters.get_mut(&stream) else {
                 continue;
@@ -85,7 +82,17 @@ impl<C: SharedCell> Engine<C> {
                 batch.add(stream, waiter, left);
             }
         }
+        // Behind the requests, which are more urgent.
+        while !batch.is_full() {
+            let Some(refund) = self.refunds.next() else {
+                break;
+            };
+            batch.add_errand(refund, timeout);
+        }
         self.take_ahead(&mut batch, now);
+        if let (Script::Missing, Some(key)) = (self.script, self.unscripted) {
+            batch.lead_with(key);
+        }
         batch
     }
 
@@ -111,7 +118,9 @@ impl<C: SharedCell> Engine<C> {
             self.script = Script::Loading(id);
         }
         let groups = self.calls.get(&id).map(|call| call.groups.as_slice());
-        for bucket in groups.unwrap_or_default().iter().flat_map(|g| &g.buckets) {
+        let charges = groups.unwrap_or_default().iter();
+        let charges = charges.filter(|group| matches!(group.ask, Ask::Charge { .. }));
+        for bucket in charges.flat_map(|group| &group.buckets) {
             self.denials.ask(bucket, id);
         }
     }
@@ -207,13 +216,19 @@ impl<C: SharedCell> Engine<C> {
     }
 
     fn answer_groups(&mut self, groups: &[Group], answers: &[GroupAnswer], now: Instant) {
-        let mut again = Vec::new();
+        let (mut again, mut lacking) = (Vec::new(), None);
         for (group, answer) in groups.iter().zip(answers) {
             let results = match answer {
                 GroupAnswer::Done(Done::Charged(charge)) => group.share(charge),
                 GroupAnswer::Done(Done::Refunded) => continue,
-                GroupAnswer::Unknown => vec![PartResult::Unknown; group.members().len()],
+                GroupAnswer::Unknown => {
+                    self.refunds.failed(group, false);
+                    vec![PartResult::Unknown; group.members().len()]
+                }
                 GroupAnswer::Unscripted => {
+                    let key = group.buckets.first().map(|bucket| bucket.fingerprint);
+                    lacking = lacking.or(key);
+                    self.refunds.failed(group, true);
                     again.extend(group.members().iter().map(|member| member.stream));
                     continue;
                 }
@@ -227,6 +242,8 @@ impl<C: SharedCell> Engine<C> {
                 self.answer(*member, result, now);
             }
         }
+        self.unscripted = lacking.or(self.unscripted);
+        self.note_dropped_refunds();
         // They came before all that is pending now.
         again.sort_unstable();
         again.dedup();

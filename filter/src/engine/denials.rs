@@ -144,7 +144,8 @@ impl Denials {
     /// Where a bucket stands that has no room for its cost; `None` when Redis must be asked.
     fn standing(&self, bucket: &Bucket, now: Instant) -> Option<Standing> {
         let denial = self.entries.get(&bucket.fingerprint)?;
-        let denied = now < denial.until && bucket.cost >= denial.cost;
+        // A look is never refused.
+        let denied = now < denial.until && bucket.cost >= denial.cost.max(1);
         denied.then(|| Standing {
             remaining: denial.remaining,
             retry: denial.room.since(now),
@@ -169,6 +170,9 @@ impl Denials {
 
     /// Redis said where a bucket stands.
     pub(super) fn note(&mut self, bucket: &Bucket, standing: Standing, answered: Answered) {
+        if bucket.cost == 0 {
+            return;
+        }
         let now = answered.received;
         let key = bucket.fingerprint;
         let known = self.entries.get(&key).copied();
@@ -181,10 +185,13 @@ impl Denials {
         } else if !cheaper && (known.is_some() || self.has_room(now)) {
             let clock = Clock::seen(known.map(|known| known.clock), answered);
             let ran = clock.ran(answered);
+            // Other workers give back what they leased and do not use.
+            let leased = bucket.lease.map_or(REMEMBERED_MAX, |lease| lease.ttl);
+            let remembered = leased.min(REMEMBERED_MAX);
             self.entries.insert(
                 key,
                 Denial {
-                    until: ran + standing.retry.min(REMEMBERED_MAX),
+                    until: ran + standing.retry.min(remembered),
                     room: ran + standing.retry,
                     cost: bucket.cost,
                     remaining: standing.remaining,
@@ -194,6 +201,11 @@ impl Denials {
                 },
             );
         }
+    }
+
+    /// Tokens were given back: there may be room.
+    pub(super) fn forget(&mut self, bucket: &Bucket) {
+        self.entries.remove(&bucket.fingerprint);
     }
 
     /// Refused keys that found no room since the last call.

@@ -83,8 +83,13 @@ impl Leases {
     /// Lets a request pass when every bucket of its enforced parts has a lease with enough left.
     /// Tells whether it did.
     pub(super) fn spend(&mut self, waiter: &mut Waiter, now: Instant) -> bool {
-        let enforced = |part: &&mut Part| !part.shadow && part.result.is_none();
-        let mut parts: Vec<&mut Part> = waiter.parts.iter_mut().filter(enforced).collect();
+        let enforced = waiter.parts.iter_mut().filter(|part| !part.shadow);
+        let counted = enforced.filter(|part| part.result != Some(PartResult::Unlimited));
+        let mut parts: Vec<&mut Part> = counted.collect();
+        // All of them or none: what Redis has said of one may refuse the request.
+        if parts.iter().any(|part| part.result.is_some()) {
+            return false;
+        }
         let buckets = || parts.iter().flat_map(|part| &part.buckets);
         if buckets().next().is_none() || !buckets().all(|bucket| self.holds(bucket, now)) {
             return false;
@@ -168,25 +173,34 @@ impl Leases {
     }
 
     /// A charge that was sent at `sent` brought `tokens` more than waited for them, of a bucket
-    /// that stands so after it.
+    /// that stands so after it. `false` when nobody asks for the key any more.
     pub(super) fn put(
         &mut self,
         bucket: &Bucket,
         (tokens, charged): (u64, RedisTime),
         standing: Standing,
         sent: Instant,
-    ) {
+    ) -> bool {
         let Some(entry) = self.entries.get_mut(&bucket.fingerprint) else {
-            return;
+            return tokens == 0;
         };
         entry.standing = standing;
-        if tokens > 0 && entry.takes.len() < TAKES_MAX {
-            entry.takes.push(Take {
+        let ends = sent + entry.bucket.limit.lease_span(entry.terms.ttl, standing);
+        let full = entry.takes.len() >= TAKES_MAX;
+        match entry.takes.last_mut() {
+            _ if tokens == 0 => {}
+            // The two end with the first.
+            Some(last) if full => {
+                last.tokens = last.tokens.saturating_add(tokens);
+                last.ends = last.ends.min(ends);
+            }
+            _ => entry.takes.push(Take {
                 tokens,
-                ends: sent + entry.bucket.limit.lease_span(entry.terms.ttl, standing),
+                ends,
                 charged,
-            });
+            }),
         }
+        true
     }
 
     /// Takes out what will not be spent before `until`, to be given back, and forgets keys that

@@ -35,7 +35,7 @@ pub use effect::{Action, CallEnd, CallId, Effect, OutgoingCall, Step, StreamId, 
 use crate::breaker::{Breaker, SharedCell, State};
 use crate::census::Census;
 use crate::config::{Config, Counted, Rule, Treatment};
-use crate::fingerprint::Fingerprints;
+use crate::fingerprint::{Fingerprint, Fingerprints};
 use crate::limit::LocalBuckets;
 use crate::matching::{Key, Request, redis_key};
 use crate::metrics::Metric;
@@ -73,6 +73,8 @@ pub struct Engine<C> {
     leases: Leases,
     refunds: Refunds,
     script: Script,
+    /// A key whose shard was last found to lack the script.
+    unscripted: Option<Fingerprint>,
     /// Whether Redis was found to be a cluster, which cannot charge several keys in one command.
     scattered: bool,
     effects: Effects,
@@ -108,6 +110,7 @@ impl<C: SharedCell> Engine<C> {
             leases: Leases::new(leases::CAPACITY),
             refunds: Refunds::default(),
             script: Script::Assumed { loaded: Instant(0) },
+            unscripted: None,
             scattered: false,
             effects: Effects::default(),
         }
@@ -242,6 +245,10 @@ impl<C: SharedCell> Engine<C> {
                 Treatment::Deny => return Err(ruling::bar(&self.config, number)),
                 Treatment::Skip => {}
             }
+        }
+        // A request passes on leases only when all its rules have them.
+        if enforced.iter().any(|bucket| bucket.lease.is_none()) {
+            enforced.iter_mut().for_each(|bucket| bucket.lease = None);
         }
         if self.scattered {
             let apart = enforced.into_iter();

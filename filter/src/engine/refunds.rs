@@ -5,6 +5,8 @@
 //! long; one that is lost, or that finds the bucket full again meanwhile, gives nothing back. Both
 //! err on the side of the limit.
 
+use std::collections::VecDeque;
+
 use super::batch::COMMANDS_MAX;
 use super::group::{Ask, Group};
 use super::waiter::{Bucket, Part, PartResult};
@@ -13,7 +15,7 @@ use crate::units::RedisTime;
 /// What is to be given back with the next call.
 #[derive(Debug, Default)]
 pub(super) struct Refunds {
-    queue: Vec<Refund>,
+    queue: VecDeque<Refund>,
     dropped: u64,
 }
 
@@ -25,7 +27,7 @@ struct Refund {
 }
 
 impl Refunds {
-    /// Refunds of one call, each a command. More are dropped.
+    /// Refunds that wait, each a command. More are dropped.
     pub(super) const MAX: usize = COMMANDS_MAX;
 
     /// A request was refused: takes note of what other rules charged it.
@@ -52,7 +54,7 @@ impl Refunds {
         match known {
             Some(refund) => refund.count = refund.count.saturating_add(count),
             None if full => self.dropped = self.dropped.saturating_add(count),
-            None => self.queue.push(Refund {
+            None => self.queue.push_back(Refund {
                 bucket,
                 count,
                 charged,
@@ -64,16 +66,28 @@ impl Refunds {
         self.queue.is_empty()
     }
 
-    /// The commands that give back what is due.
-    pub(super) fn take(&mut self) -> Vec<Group> {
-        let groups = self.queue.drain(..).map(|refund| Group {
+    /// The command that gives back what has been due the longest.
+    pub(super) fn next(&mut self) -> Option<Group> {
+        let refund = self.queue.pop_front()?;
+        Some(Group {
             ask: Ask::Refund {
                 count: refund.count,
                 charged: refund.charged,
             },
             buckets: vec![refund.bucket],
-        });
-        groups.collect()
+        })
+    }
+
+    /// A refund did not come to pass. Redis that lacks the script has not run it, so it may be made
+    /// `again`; otherwise nobody knows, and it is dropped.
+    pub(super) fn failed(&mut self, group: &Group, again: bool) {
+        let Ask::Refund { count, charged } = group.ask else {
+            return;
+        };
+        match group.buckets.first() {
+            Some(bucket) if again => self.add(bucket.clone(), count, charged),
+            _ => self.dropped = self.dropped.saturating_add(count),
+        }
     }
 
     /// Redis is away: what is due stays spent.
@@ -121,7 +135,7 @@ mod tests {
         // One that is due already finds its place.
         refunds.note(&[admitted(&fingerprints, "0", 7)]);
         assert_eq!(refunds.take_dropped(), 1);
-        let groups: Vec<Group> = refunds.take();
+        let groups: Vec<Group> = std::iter::from_fn(|| refunds.next()).collect();
         assert_eq!(groups.len(), Refunds::MAX);
         assert!(matches!(groups[0].ask, Ask::Refund { count: 2, .. }));
         assert!(refunds.is_empty());
@@ -134,6 +148,6 @@ mod tests {
         for charged in [7, 8] {
             refunds.note(&[admitted(&fingerprints, "a", charged)]);
         }
-        assert_eq!(refunds.take().len(), 2);
+        assert_eq!(std::iter::from_fn(|| refunds.next()).count(), 2);
     }
 }

@@ -149,6 +149,12 @@ impl Waiter {
         self.arrived + timeout
     }
 
+    /// Whether an enforced rule is known to refuse it.
+    pub(super) fn is_refused(&self) -> bool {
+        let mut enforced = self.parts.iter().filter(|part| !part.shadow);
+        enforced.any(|part| matches!(part.result, Some(PartResult::Refused { .. })))
+    }
+
     pub(super) fn is_answered(&self) -> bool {
         self.parts.iter().all(|part| part.result.is_some())
     }

@@ -200,3 +200,65 @@ fn i5_a_lost_shard_does_not_open_the_breaker_while_others_answer() {
     assert_eq!(world.moves, Vec::<String>::new());
     assert!(world.count("redis_calls_total.result.unreachable") >= 39);
 }
+
+/// A client over its own limit sent on: each of its requests charged the rule for all in Redis and
+/// got it back a round trip later, so nobody else passed.
+#[test]
+fn i5_a_client_known_to_be_refused_charges_no_other_rule() {
+    let mut world = cluster("allow");
+    for stream in 1..=3 {
+        world.round_trip(stream, "a");
+    }
+    let (before, asked) = (taken(&world), world.redis.evalshas);
+    for stream in 10..30 {
+        let verdict = world.request(stream, "a").expect("known at once");
+        assert_eq!((verdict.decision, verdict.rule), (Denied, 1));
+    }
+    assert_eq!(taken(&world), before);
+    assert_eq!(world.redis.evalshas, asked);
+}
+
+fn leased() -> World {
+    let lease = r#""lease": { "max": 8, "ttl": "1s" }, "limit""#;
+    let mut world = World::new(&two_rules("allow").replace("\"limit\"", lease));
+    world.redis.cluster = true;
+    world
+}
+
+#[test]
+fn i4_a_refused_request_spends_no_lease() {
+    let mut world = leased();
+    for stream in 1..=6 {
+        world.request(stream, &format!("k{stream}"));
+        world.request(100 + stream, "a");
+    }
+    world.turn();
+    while !world.calls.is_empty() {
+        world.deliver();
+    }
+    let hits = world.count("lease_hits_total");
+    for stream in 200..220 {
+        let verdict = world.request(stream, "a").expect("known at once");
+        assert_eq!(verdict.decision, Denied);
+    }
+    assert_eq!(world.count("lease_hits_total"), hits);
+}
+
+/// The last token of the client's own rule was given back because the rule for all refused, and
+/// the client was refused all the same for as long as its token would have taken to come back.
+#[test]
+fn i6_a_key_whose_token_was_given_back_is_asked_for_again() {
+    let config = two_rules("allow").replace("\"requests\": 2,", "\"requests\": 1,");
+    let mut world = World::new(&config);
+    world.redis.cluster = true;
+    for stream in 1..=10 {
+        assert_eq!(world.round_trip(stream, &format!("k{stream}")), Allowed);
+    }
+    // The rule for all is not known to be used up by a worker that asks for the first time.
+    let mut other = World::new(&config);
+    other.redis = std::mem::take(&mut world.redis);
+    assert_eq!(other.round_trip(1, "late"), Denied);
+    assert_eq!(other.verdict(1).rule, 0);
+    other.now = other.now + Micros::from_secs(361);
+    assert_eq!(other.round_trip(2, "late"), Allowed);
+}

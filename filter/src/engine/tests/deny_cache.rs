@@ -201,6 +201,28 @@ fn a_refusal_is_remembered_for_ten_seconds_and_still_names_the_whole_wait() {
     assert_eq!(world.round_trip(3, "a"), Allowed);
 }
 
+/// After a limit was lowered a look was told a wait, and from then on every look was refused.
+#[test]
+fn a_look_is_never_refused() {
+    let rules = |requests: u32| {
+        format!(
+            r#"{{ "rules": [ {{ "name": "r", "cost": {{ "header": "x-cost", "default": 0, "max": 9 }},
+                "limit": {{ "algorithm": "fixed_window", "requests": {requests}, "per": "1d" }} }} ] }}"#
+        )
+    };
+    let mut world = World::new(&rules(100));
+    for stream in 1..=50 {
+        world.request_with(stream, &[("x-cost", "1")]);
+    }
+    world.turn();
+    world.deliver();
+    let mut lowered = World::new(&rules(10));
+    lowered.redis = std::mem::take(&mut world.redis);
+    for stream in 1..=3 {
+        assert_eq!(lowered.round_trip(stream, "any"), Allowed);
+    }
+}
+
 proptest! {
     /// I1 and I6 with the cache in between: what it refuses, Redis would refuse at that instant.
     #[test]
