@@ -126,7 +126,12 @@ fn every_relative_link_leads_somewhere() {
 fn every_make_target_that_a_document_names_exists() {
     let makefile = read("Makefile");
     let mut named = BTreeSet::new();
-    for document in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"] {
+    for document in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "ARCHITECTURE.md",
+        "docs/COMPARISON.md",
+    ] {
         let text = read(document);
         let lines = text.lines().filter(|line| line.starts_with("make "));
         for command in lines.chain(quoted(&text.replace("```", ""))) {
@@ -205,4 +210,56 @@ fn every_invariant_has_a_test_of_its_name() {
         let name = format!("fn {}_", invariant.to_lowercase());
         assert!(sources.contains(&name), "no test {name}…");
     }
+}
+
+#[test]
+fn every_capability_of_the_comparison_has_tests_that_exist() {
+    let comparison = read("docs/COMPARISON.md");
+    let held = section(&comparison, "What holds the column of VelocityGate");
+    let capabilities = column(held, 0);
+    for claimed in column(section(&comparison, "Capabilities"), 0) {
+        assert!(capabilities.contains(&claimed), "{claimed}: no tests");
+    }
+    for (capability, cell) in capabilities.into_iter().zip(column(held, 1)) {
+        // Each file is followed by the tests in it.
+        let (mut file, mut tests) = (String::new(), 0);
+        for word in quoted(cell) {
+            if word.contains('/') {
+                file = read(word);
+                continue;
+            }
+            let mut declared = ["fn", "func"].map(|it| format!("{it} {word}(")).into_iter();
+            assert!(
+                declared.any(|it| file.contains(&it)),
+                "{capability}: no test {word}"
+            );
+            tests += 1;
+        }
+        assert!(tests > 0, "{capability}: no test");
+    }
+}
+
+#[test]
+fn every_cell_of_a_peer_names_what_was_read() {
+    let comparison = read("docs/COMPARISON.md");
+    let sources = column(section(&comparison, "What was read of the peers"), 0);
+    for index in 2..8 {
+        for cell in column(section(&comparison, "Capabilities"), index) {
+            let groups = cell.split('(').skip(1);
+            let codes = groups.map(|group| group.split(')').next().unwrap());
+            let codes: Vec<_> = codes.flat_map(|group| group.split(", ")).collect();
+            assert!(!codes.is_empty(), "{cell}: no source");
+            for code in codes {
+                assert!(sources.contains(&code), "{cell}: no source {code}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_comparison_holds_no_absolute_path() {
+    let comparison = read("docs/COMPARISON.md");
+    let apart = |letter: char| letter.is_whitespace() || "`([<\"'|".contains(letter);
+    let absolute = comparison.split(apart).find(|word| word.starts_with('/'));
+    assert_eq!(absolute, None);
 }
