@@ -21,6 +21,18 @@ fn cluster(on_failure: &str) -> World {
     world
 }
 
+/// So many requests of one client in one call, of which the worker has learned that Redis is a
+/// cluster: the call that asks for each rule is under way.
+fn asked_at_once(requests: u32) -> World {
+    let mut world = cluster("allow");
+    for stream in 1..=requests {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.deliver();
+    world
+}
+
 /// Such requests once got their failure policy, for ever.
 #[test]
 fn the_request_that_finds_out_is_asked_again_for_each_rule() {
@@ -43,12 +55,7 @@ fn the_request_that_finds_out_is_asked_again_for_each_rule() {
 
 #[test]
 fn all_that_were_in_the_call_are_asked_again_in_their_order() {
-    let mut world = cluster("allow");
-    for stream in 1..=3 {
-        world.request(stream, "a");
-    }
-    world.turn();
-    world.deliver();
+    let mut world = asked_at_once(3);
     world.deliver();
     let decisions = world.decisions();
     assert_eq!(decisions, [(1, Allowed), (2, Allowed), (3, Denied)]);
@@ -56,12 +63,7 @@ fn all_that_were_in_the_call_are_asked_again_in_their_order() {
 
 #[test]
 fn a_refusal_names_only_the_rule_that_had_no_room() {
-    let mut world = cluster("allow");
-    for stream in 1..=3 {
-        world.request(stream, "a");
-    }
-    world.turn();
-    world.deliver();
+    let mut world = asked_at_once(3);
     world.deliver();
     let Action::Refuse(answer) = world.verdict(3).action else {
         panic!("refused")
@@ -103,12 +105,7 @@ fn taken(world: &World) -> u64 {
 
 #[test]
 fn what_a_refused_request_was_charged_elsewhere_is_given_back() {
-    let mut world = cluster("allow");
-    for stream in 1..=5 {
-        world.request(stream, "a");
-    }
-    world.turn();
-    world.deliver();
+    let mut world = asked_at_once(5);
     world.deliver();
     assert_eq!(taken(&world), 5, "for five requests, of which two passed");
     assert_eq!(world.calls.len(), 1, "one call gives back");
@@ -121,12 +118,7 @@ fn what_a_refused_request_was_charged_elsewhere_is_given_back() {
 
 #[test]
 fn refunds_travel_with_the_next_requests() {
-    let mut world = cluster("allow");
-    for stream in 1..=3 {
-        world.request(stream, "a");
-    }
-    world.turn();
-    world.deliver();
+    let mut world = asked_at_once(3);
     world.request(4, "b");
     world.deliver();
     assert_eq!(world.calls.len(), 1);
@@ -139,12 +131,7 @@ fn refunds_travel_with_the_next_requests() {
 /// I4: what is lost is never given back twice, and errs on the side of the limit.
 #[test]
 fn i4_a_refund_that_is_lost_is_not_made_again() {
-    let mut world = cluster("allow");
-    for stream in 1..=3 {
-        world.request(stream, "a");
-    }
-    world.turn();
-    world.deliver();
+    let mut world = asked_at_once(3);
     world.deliver();
     world.fail(CallEnd::TimedOut);
     assert!(world.calls.is_empty());
