@@ -168,6 +168,70 @@ fn doubt_about_the_generator_outweighs_a_missed_bound() {
     assert_eq!(story.report().verdict(), Verdict::Inconclusive);
 }
 
+/// C-01 with a tenth of a second in which requests took 35 ms, and what the scheduler said of it.
+fn slow_for_a_moment(scheduler: Option<(f64, f64, f64)>) -> Story {
+    Story {
+        slow: Some((10.0, 10.1, 35_000)),
+        scheduler,
+        ..Story::healthy(C_01)
+    }
+}
+
+const COSTS_5_MS: &str = "the fault costs at most 5 ms at the 99th percentile";
+
+#[test]
+fn a_latency_that_only_the_machine_explains_proves_nothing_and_is_tried_again() {
+    let report = slow_for_a_moment(Some((10.1, 50.0, 20.0))).report();
+    assert_eq!(report.verdict(), Verdict::Inconclusive);
+    assert!(only(&report).cause.unwrap().is_machine());
+    assert_eq!(missed(&report), [COSTS_5_MS]);
+    let why = only(&report).reasons.last().unwrap();
+    let expected = "the machine may be why: from 10.0 s it kept a thread waiting for a processor 30.0 ms longer than Envoy ran";
+    assert_eq!(why, expected);
+}
+
+#[test]
+fn a_latency_that_the_machine_does_not_explain_refutes() {
+    for (why, scheduler) in [
+        ("nobody waited for a processor", None),
+        (
+            "Envoy itself kept the others waiting",
+            Some((10.1, 50.0, 45.0)),
+        ),
+        ("too little to explain 35 ms", Some((10.1, 45.0, 20.0))),
+        ("at another time", Some((9.0, 500.0, 20.0))),
+    ] {
+        let report = slow_for_a_moment(scheduler).report();
+        assert_eq!(report.verdict(), Verdict::Refuted, "{why}");
+        assert_eq!(missed(&report), [COSTS_5_MS], "{why}");
+    }
+}
+
+#[test]
+fn the_machine_explains_no_other_miss() {
+    let story = Story {
+        hot_share: 1.1,
+        ..slow_for_a_moment(Some((10.1, 50.0, 20.0)))
+    };
+    assert_eq!(story.report().verdict(), Verdict::Refuted);
+}
+
+#[test]
+fn a_pause_beyond_the_bound_refutes_unless_the_machine_explains_it() {
+    let with = |scheduler| {
+        let story = Story {
+            longest_wait: (75.0, 7.3),
+            scheduler,
+            ..Story::healthy(C_01)
+        };
+        story.report().verdict()
+    };
+    assert_eq!(with(None), Verdict::Refuted);
+    assert_eq!(with(Some((7.4, 30.0, 20.0))), Verdict::Refuted);
+    assert_eq!(with(Some((7.4, 40.0, 20.0))), Verdict::Inconclusive);
+    assert_eq!(with(Some((8.4, 40.0, 20.0))), Verdict::Refuted);
+}
+
 #[test]
 fn a_request_that_was_not_sent_makes_the_run_inconclusive() {
     let story = Story {

@@ -6,9 +6,11 @@
 //!
 //! 1. the suite broke, or its load was not the planned one: *inconclusive*;
 //! 2. the baseline missed its steady state: *inconclusive*, and void;
-//! 3. a check missed its bound: *refuted*;
-//! 4. a check could not be measured: *inconclusive*;
-//! 5. otherwise *upheld*.
+//! 3. checks of latencies missed their bounds, and all would have held had the machine kept nobody
+//!    waiting for a processor: *inconclusive*;
+//! 4. a check missed its bound: *refuted*;
+//! 5. a check could not be measured: *inconclusive*;
+//! 6. otherwise *upheld*.
 
 mod breaker;
 mod commands;
@@ -19,6 +21,7 @@ mod instrument;
 mod measure;
 mod requests;
 mod resources;
+mod stalls;
 #[cfg(test)]
 mod tests;
 
@@ -66,7 +69,7 @@ impl Verdict {
 pub enum Cause {
     /// The suite failed, or its record lacks something.
     Suite,
-    /// The machine did not send the load on time.
+    /// The machine did not send the load on time, or kept the stack waiting.
     Machine,
     /// Before the fault, requests were slow and nothing else was wrong.
     SlowBaseline,
@@ -145,7 +148,10 @@ pub fn judge(trial: &Trial, environment: &Environment) -> Judgement {
     }
     if reasons.is_empty() {
         reasons = because(&findings, |held| held == Some(false));
-        if !reasons.is_empty() {
+        if let Some(stalls) = stalls::explain(trial, environment, &findings) {
+            cause = Some(Cause::Machine);
+            reasons.push(stalls);
+        } else if !reasons.is_empty() {
             verdict = Verdict::Refuted;
         }
     }

@@ -3,7 +3,9 @@
 mod envoy;
 mod process;
 mod redis;
+mod turns;
 
 pub use envoy::{BreakerState, EnvoySample, Summary};
 pub use process::ProcessSample;
 pub use redis::RedisSample;
+pub use turns::{Stolen, Turns};

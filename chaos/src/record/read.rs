@@ -20,7 +20,7 @@ pub struct Record {
 }
 
 /// One scenario as it went.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trial {
     /// The scenario, from the record itself.
     pub scenario: Scenario,

@@ -1,13 +1,14 @@
 //! Reads every observer ten times a second into the record.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::observe::{EnvoySample, ProcessSample, RedisSample};
+use crate::observe::{EnvoySample, ProcessSample, RedisSample, Stolen, Turns};
 use crate::record::{Event, Sample, Source, names};
 use crate::stack::Stack;
 
@@ -24,6 +25,37 @@ pub(super) struct Observers<'s> {
     stack: &'s Stack,
     http: reqwest::Client,
     events: &'s UnboundedSender<Event>,
+    /// What the scheduler said at the last reading.
+    scheduler: Mutex<Option<Scheduler>>,
+}
+
+/// What the scheduler says of those whose work is in every latency.
+#[derive(Debug)]
+struct Scheduler {
+    envoy: Turns,
+    suite: Turns,
+    stolen: Stolen,
+}
+
+impl Scheduler {
+    fn take(envoy_pid: u32) -> Result<Self> {
+        Ok(Self {
+            envoy: Turns::take(envoy_pid)?,
+            suite: Turns::take(std::process::id())?,
+            stolen: Stolen::take()?,
+        })
+    }
+
+    fn since(&self, before: &Self) -> Values {
+        let envoy = self.envoy.waited_since(&before.envoy);
+        let suite = self.suite.waited_since(&before.suite);
+        let kept = envoy.max(suite).max(self.stolen.since(&before.stolen));
+        let ran = self.envoy.ran_since(&before.envoy);
+        named([
+            (names::ENVOY_RAN_MS, ran.as_secs_f64() * 1e3),
+            (names::KEPT_WAITING_MS, kept.as_secs_f64() * 1e3),
+        ])
+    }
 }
 
 impl<'s> Observers<'s> {
@@ -36,6 +68,7 @@ impl<'s> Observers<'s> {
             stack,
             http,
             events,
+            scheduler: Mutex::new(None),
         })
     }
 
@@ -124,7 +157,21 @@ impl<'s> Observers<'s> {
         {
             values.insert(names::REDIS_CPU_S.to_owned(), redis.cpu_seconds);
         }
+        values.extend(self.scheduler(envoy.pid()));
         Ok(values)
+    }
+
+    /// Nothing from a kernel that keeps no statistics of its scheduler, and at the first reading.
+    fn scheduler(&self, envoy_pid: u32) -> Values {
+        let now = Scheduler::take(envoy_pid).ok();
+        let mut last = self
+            .scheduler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *last, now);
+        let pair = before.as_ref().zip(last.as_ref());
+        pair.map(|(before, now)| now.since(before))
+            .unwrap_or_default()
     }
 
     fn upstream(&self) -> Values {

@@ -175,7 +175,8 @@ impl Player<'_> {
                 self.events.send(Event::Breaker(moved))?;
             }
         }
-        let waits = access_log::summarise(&read("envoy-0.access.log")?, self.start.now_s())?;
+        let log = read("envoy-0.access.log")?;
+        let waits = access_log::summarise(&log, self.start.utc, self.start.now_s())?;
         self.events.send(Event::Sample(waits))?;
         Ok(())
     }

@@ -23,6 +23,13 @@ pub(crate) struct Story {
     pub(crate) baseline: (Outcome, u64),
     pub(crate) fault: (Outcome, u64),
     pub(crate) recovery: (Outcome, u64),
+    /// Requests due in a span that took longer: from and to in seconds, microseconds.
+    pub(crate) slow: Option<(f64, f64, u64)>,
+    /// What the scheduler said after one reading: when it was taken, milliseconds that a thread was
+    /// kept waiting, milliseconds that Envoy ran.
+    pub(crate) scheduler: Option<(f64, f64, f64)>,
+    /// The filter's longest pause and when it began, milliseconds and seconds.
+    pub(crate) longest_wait: (f64, f64),
     /// What the hot key gets while its requests are counted, of what its limit lets through.
     pub(crate) hot_share: f64,
     /// Commands that Redis ran for each request of a known count.
@@ -53,6 +60,9 @@ impl Story {
             baseline: (Outcome::Counted, 1_000),
             fault: (Outcome::Uncounted, 900),
             recovery: (Outcome::Counted, 1_000),
+            slow: None,
+            scheduler: None,
+            longest_wait: (51.0, fault_s),
             hot_share: 1.0,
             commands_each: 1.0,
             late_us: 100,
@@ -133,6 +143,8 @@ impl Story {
                 due_s if due_s < recovered_s => self.fault,
                 _ => self.recovery,
             };
+            let slow = self.slow.filter(|it| (it.0..it.1).contains(&arrival.due_s));
+            let took_us = slow.map_or(took_us, |it| it.2);
             let hot = arrival.key == Key::Hot;
             let refused = hot
                 && outcome == Outcome::Counted
@@ -201,6 +213,13 @@ impl Story {
                 (names::REDIS_CPU_S, at_s * 0.1),
                 (names::ENVOY_THREADS, 9.0),
             ];
+            let mut process = process.to_vec();
+            if let Some((taken_s, kept_ms, ran_ms)) = self.scheduler
+                && (taken_s - at_s).abs() < 0.05
+            {
+                process.push((names::KEPT_WAITING_MS, kept_ms));
+                process.push((names::ENVOY_RAN_MS, ran_ms));
+            }
             events.push(sample(at_s, Source::Process, &process));
             if at_s > end_s {
                 break;
@@ -208,7 +227,8 @@ impl Story {
         }
         let counted = requests.iter().filter(|it| it.outcome.is_counted()).count();
         let log = [
-            (names::LONGEST_WAIT_US, 51_000.0),
+            (names::LONGEST_WAIT_US, self.longest_wait.0 * 1e3),
+            (names::LONGEST_WAIT_AT_S, self.longest_wait.1),
             (names::PAUSED, counted as f64 + FAILED_WAITS),
         ];
         events.push(sample(end_s, Source::AccessLog, &log));
