@@ -62,12 +62,28 @@ fn the_readme_lists_the_metrics_that_there_are() {
     assert_eq!(told, exported);
 }
 
+/// The document's JSON blocks.
+fn examples(document: &str) -> Vec<&str> {
+    let blocks = document.split("```json\n").skip(1);
+    blocks
+        .map(|rest| rest.split_once("```").unwrap().0)
+        .collect()
+}
+
+#[test]
+fn each_configuration_that_the_readme_shows_is_valid() {
+    let readme = read("README.md");
+    let examples = examples(&readme);
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        Config::parse(example.as_bytes()).unwrap();
+    }
+}
+
 #[test]
 fn the_readme_shows_a_valid_configuration_made_of_the_defaults() {
     let readme = read("README.md");
-    let (_, rest) = readme.split_once("```json\n").unwrap();
-    let (shown, _) = rest.split_once("```").unwrap();
-    let shown = Config::parse(shown.as_bytes()).unwrap();
+    let shown = Config::parse(examples(&readme)[0].as_bytes()).unwrap();
     let rules = br#"{"rules": [{"name": "r", "limit":
         {"algorithm": "token_bucket", "requests": 100, "per": "1m", "burst": 20}}]}"#;
     let default = Config::parse(rules).unwrap();
