@@ -72,8 +72,8 @@ impl Pacer {
         self.thread.is_finished()
     }
 
-    /// Sends nothing more and waits until no request is in flight. The client's patience bounds
-    /// the wait.
+    /// Sends what is overdue and nothing more, and waits until no request is in flight. The
+    /// client's patience bounds the wait.
     pub async fn finish(self) {
         self.stop.store(true, Ordering::Relaxed);
         // The thread naps for NAP_MAX at most; a panic in it shows as missing requests.
@@ -118,15 +118,16 @@ impl Gate {
     }
 }
 
-/// Sleeps until `due`; false when stopped meanwhile.
+/// Sleeps until `due`; false when stopped before it. What is due is sent also by a pacer that was
+/// late until the end, and its lateness told.
 fn sleep_until(due: Instant, stop: &AtomicBool) -> bool {
     loop {
-        if stop.load(Ordering::Relaxed) {
-            return false;
-        }
         let wait = due.saturating_duration_since(Instant::now());
         if wait.is_zero() {
             return true;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return false;
         }
         thread::sleep(wait.min(NAP_MAX));
     }
@@ -140,6 +141,13 @@ fn micros(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::scenario::Scenario;
+
+    #[test]
+    fn a_stopped_pacer_sends_what_is_overdue_and_nothing_else() {
+        let (stopped, now) = (AtomicBool::new(true), Instant::now());
+        assert!(sleep_until(now, &stopped));
+        assert!(!sleep_until(now + Duration::from_secs(3600), &stopped));
+    }
 
     #[tokio::test]
     async fn a_runtime_that_is_busy_when_a_request_is_due_makes_it_late() {
