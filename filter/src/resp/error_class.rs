@@ -21,7 +21,7 @@ pub enum ErrorClass {
     Cluster,
     /// `CROSSSLOT`: the keys of one command live in different slots of a Redis Cluster.
     Crossslot,
-    /// `ERR max number of clients reached`.
+    /// `ERR max number of clients reached`, on a Redis Cluster `… clients + cluster connections …`.
     MaxClients,
     /// `ERR unknown command`, or `redis_proxy`'s own refusal to pass a command on: what answers
     /// can run no scripts, and never will.
@@ -76,7 +76,7 @@ impl ErrorClass {
             "CROSSSLOT" => Self::Crossslot,
             "NOSCRIPT" => Self::Noscript,
             "WRONGTYPE" => Self::Wrongtype,
-            _ if text.starts_with("ERR max number of clients reached") => Self::MaxClients,
+            _ if text.starts_with("ERR max number of clients") => Self::MaxClients,
             _ if DENIED.iter().any(|error| text.starts_with(error)) => Self::Auth,
             _ if UNSUPPORTED.iter().any(|error| text.starts_with(error)) => Self::Unsupported,
             _ if PROXY_ERRORS.iter().any(|error| text.starts_with(error)) => Self::Unreachable,
@@ -189,7 +189,10 @@ mod tests {
             (
                 C::MaxClients,
                 "other",
-                &["ERR max number of clients reached"],
+                &[
+                    "ERR max number of clients reached",
+                    "ERR max number of clients + cluster connections reached",
+                ],
             ),
             (
                 C::Unreachable,
