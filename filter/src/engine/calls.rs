@@ -162,7 +162,8 @@ impl<C: SharedCell> Engine<C> {
             Purpose::Requests(permit) => {
                 self.effects.add(Metric::RedisCalls(reading.result), 1);
                 self.effects.record(Metric::RedisCallUs, lesson.elapsed.0);
-                let settled = self.breaker.settle(permit, lesson, now);
+                let shared = self.shared_time.at(now);
+                let settled = self.breaker.settle(permit, lesson, shared);
                 self.note_settled(settled);
                 self.note_charges(&call.groups, &reading.answers, (call.sent, now));
                 self.answer_groups(&call.groups, &reading.answers, now);

@@ -22,6 +22,7 @@ mod probe;
 mod reading;
 mod refunds;
 mod ruling;
+mod shared_time;
 #[cfg(test)]
 mod tests;
 mod waiter;
@@ -46,6 +47,7 @@ use effects::Effects;
 use leases::Leases;
 use refunds::Refunds;
 use ruling::Ruling;
+use shared_time::SharedTime;
 use waiter::{Bucket, Part, PartResult, Waiter};
 
 /// Ticks come this often while a request waits or the breaker is not closed. It bounds how far
@@ -61,6 +63,7 @@ pub struct Engine<C> {
     breaker: Breaker<C>,
     breaker_seen: Option<State>,
     census: Census<C>,
+    shared_time: SharedTime,
     fingerprints: Fingerprints,
     denials: Denials,
     local: LocalBuckets,
@@ -99,6 +102,7 @@ impl<C: SharedCell> Engine<C> {
             breaker,
             breaker_seen: None,
             census,
+            shared_time: SharedTime::AT_START,
             fingerprints: Fingerprints::default(),
             denials: Denials::new(denials::CAPACITY),
             local: LocalBuckets::new(LocalBuckets::CAPACITY),
@@ -129,11 +133,12 @@ impl<C: SharedCell> Engine<C> {
     /// How long until the next [`Engine::tick`] is due.
     pub fn tick_period(&self) -> Micros {
         let idle = self.waiters.is_empty() && self.leases.is_empty();
-        if idle && self.breaker.state() == State::Closed {
-            TICK_IDLE.min(self.config.redis.timeout)
+        let period = if idle && self.breaker.state() == State::Closed {
+            TICK_IDLE
         } else {
             TICK_BUSY
-        }
+        };
+        period.min(self.config.redis.timeout)
     }
 
     /// A request came. `stream` is its number while it lives.
@@ -196,7 +201,9 @@ impl<C: SharedCell> Engine<C> {
     }
 
     /// Time passed: ends what is overdue, follows the breaker, sends its probe when one is due.
-    pub fn tick(&mut self, now: Instant) {
+    /// `shared` is the time on the clock that all workers of the process read, which may step.
+    pub fn tick(&mut self, now: Instant, shared: Instant) {
+        self.shared_time = SharedTime::read(now, shared);
         self.end_overdue_calls(now);
         self.end_overdue_requests(now);
         self.end_leases(now);
@@ -213,6 +220,7 @@ impl<C: SharedCell> Engine<C> {
     }
 
     fn report_waiting(&mut self, waiting: usize, now: Instant) {
+        let now = self.shared_time.at(now);
         if let Some(total) = self.census.report(waiting, now) {
             self.effects.record(Metric::Waiting, total);
         }

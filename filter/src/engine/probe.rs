@@ -19,14 +19,15 @@ const PROBE_LIMIT: Limit = Limit::TokenBucket(TokenBucket {
 
 impl<C: SharedCell> Engine<C> {
     pub(super) fn tick_breaker(&mut self, now: Instant) {
-        let turn = self.breaker.tick(now);
+        let turn = self.breaker.tick(self.shared_time.at(now));
         self.take_turn(turn, now);
     }
 
     pub(super) fn probe_ended(&mut self, permit: ProbePermit, call: breaker::Call, now: Instant) {
         let answered = call.outcome == breaker::Outcome::Success;
         self.effects.add(Metric::BreakerProbes(answered), 1);
-        let turn = self.breaker.settle_probe(permit, call, now);
+        let shared = self.shared_time.at(now);
+        let turn = self.breaker.settle_probe(permit, call, shared);
         self.take_turn(turn, now);
     }
 

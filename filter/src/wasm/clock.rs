@@ -1,11 +1,11 @@
-//! The only clock.
+//! The only clocks.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::units::{Instant, Micros};
 
-/// A clock that never steps: wall time when the VM started, monotonic time since. VMs of one
-/// process agree on it, but for steps of the wall clock between their starts.
+/// A clock that never steps: wall time when the configuration came, monotonic time since. Two of
+/// one process may be apart by what the wall clock stepped between their starts.
 #[derive(Debug)]
 pub(super) struct Clock {
     origin: Instant,
@@ -18,12 +18,8 @@ impl Clock {
         reason = "this is the one place that reads the clocks"
     )]
     pub(super) fn start() -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let origin = Instant(u64::try_from(wall.as_micros()).unwrap_or_default());
         Self {
-            origin,
+            origin: wall(),
             started: std::time::Instant::now(),
         }
     }
@@ -32,4 +28,16 @@ impl Clock {
         let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.origin + Micros(elapsed)
     }
+}
+
+/// The wall clock: the same for all workers, but it steps when it is set.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the clocks"
+)]
+pub(super) fn wall() -> Instant {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Instant(u64::try_from(since.as_micros()).unwrap_or_default())
 }

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{LogLevel, MetricType};
 
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::host::{self, SharedData};
 use crate::breaker::{self, Breaker, State};
 use crate::census::{self, Census};
@@ -93,7 +93,7 @@ impl Limiter {
     /// Time passed.
     pub(super) fn tick(&mut self) {
         let now = self.now();
-        self.engine.tick(now);
+        self.engine.tick(now, clock::wall());
         carry_out(self);
         self.keep_pace(true);
     }

@@ -172,7 +172,7 @@ impl World {
             Event::Turn => self.engine.turn(self.now),
             Event::Tick(ms) => {
                 self.now = self.now + Micros::from_millis((*ms).into());
-                self.engine.tick(self.now);
+                self.engine.tick(self.now, self.now);
             }
             Event::Gone(stream) => {
                 let stream = StreamId::from(*stream) % self.next;

@@ -66,6 +66,18 @@ fn ticks_are_frequent_only_while_there_is_something_to_watch() {
     assert_eq!(world.engine.tick_period(), Micros::from_millis(5));
 }
 
+#[test]
+fn a_tick_never_comes_later_than_the_shortest_timeout() {
+    let mut world = World::new(
+        r#"{ "redis": { "timeout": "2ms" }, "breaker": "off",
+             "rules": [ { "name": "all", "limit": { "requests": 9, "per": "1m" } } ] }"#,
+    );
+    for _ in 0..2 {
+        assert_eq!(world.engine.tick_period(), Micros::from_millis(2));
+        world.request(1, "");
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Request(u8),

@@ -1,6 +1,7 @@
 //! Stories of requests, on a model Redis and a clock that only moves when told.
 
 mod accounting;
+mod clocks;
 mod cluster;
 mod deny_cache;
 mod failures;

@@ -19,7 +19,10 @@ use crate::units::{Instant, Micros};
 pub(super) struct World {
     pub(super) engine: Engine<Cell>,
     pub(super) redis: ModelRedis,
+    /// The worker's own clock.
     pub(super) now: Instant,
+    /// How far the clock that all workers share is behind it.
+    pub(super) shared_behind: Micros,
     /// Calls under way.
     pub(super) calls: Vec<OutgoingCall>,
     pub(super) wakes: u32,
@@ -54,6 +57,7 @@ impl World {
             engine: Engine::new(config, breaker, census),
             redis: ModelRedis::scripted(),
             now: Instant(1_800_000_000_000_000),
+            shared_behind: Micros::ZERO,
             calls: Vec::new(),
             wakes: 0,
             finished: Vec::new(),
@@ -93,7 +97,8 @@ impl World {
 
     pub(super) fn tick(&mut self, later: Micros) {
         self.now = self.now + later;
-        self.engine.tick(self.now);
+        let shared = Instant(self.now.0.saturating_sub(self.shared_behind.0));
+        self.engine.tick(self.now, shared);
         self.drain();
     }
 
