@@ -3,7 +3,7 @@
 use super::algorithm::{Limit, State};
 use super::reply::{Charge, Standing};
 use super::script::Refund;
-use crate::units::RedisTime;
+use crate::units::{Micros, RedisTime};
 
 /// What one rule has counted, read at one instant.
 pub(super) trait Level {
@@ -85,7 +85,15 @@ pub(super) fn charge(levels: &mut [(&mut dyn Level, u64)], count: u64) -> (u64, 
             if tokens > 0 {
                 level.charge(tokens);
             }
-            level.standing(*cost)
+            let standing = level.standing(*cost);
+            match cost {
+                // A look always finds room, also where more is counted than the limit admits.
+                0 => Standing {
+                    retry: Micros::ZERO,
+                    ..standing
+                },
+                _ => standing,
+            }
         })
         .collect();
     (admitted, standings)

@@ -26,7 +26,7 @@ pub const SCRIPT: Script = Script {
         include_str!("lua/charge.lua"),
         include_str!("lua/refund.lua"),
     ),
-    sha1: "ecee1f834b922808c8b5d7eb33d9b9c5d05546dc",
+    sha1: "919851a09371952179b63a694025c46725a39d21",
 };
 
 /// What a script call asks: may `count` equal requests pass all of these rules?

@@ -261,3 +261,15 @@ fn what_one_instant_charges_a_sliding_log_is_one_entry() {
     let expected = format!("{ends}:60:60:1000000 {}:5:65:1000000", ends + 1);
     assert_eq!(state.stored(), Some(expected));
 }
+
+#[test]
+fn a_look_always_finds_room_also_where_a_lower_limit_counts_more_than_it_admits() {
+    for algorithm in ALL {
+        let mut state = State::default();
+        charge(algorithm(9, 1_000), &mut state, 9, 1, START);
+        let look = charge(algorithm(3, 1_000), &mut state, 1, 0, START + 1);
+        assert_eq!(look.admitted, 1);
+        assert_eq!(look.rules[0].remaining, 0);
+        assert_eq!(look.rules[0].retry, Micros::ZERO, "{:?}", algorithm(3, 1_000));
+    }
+}

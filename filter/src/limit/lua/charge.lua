@@ -39,7 +39,8 @@ if ARGV[1] == 'charge' then
     local reset = algorithm.reset(rule)
     if tokens > 0 or rule.changed then save(rule, reset) end
     reply[#reply + 1] = algorithm.lots(rule, 1, rule.burst)
-    reply[#reply + 1] = algorithm.retry(rule)
+    -- A look always finds room, also where more is counted than the limit admits.
+    reply[#reply + 1] = rule.cost > 0 and algorithm.retry(rule) or 0
     reply[#reply + 1] = reset
   end
   return reply
