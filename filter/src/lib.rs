@@ -16,6 +16,7 @@
 )]
 
 pub mod answer;
+pub mod bounded;
 pub mod breaker;
 pub mod bridge;
 pub mod census;

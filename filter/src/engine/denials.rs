@@ -7,10 +7,9 @@
 //! and no key is refused for longer than Redis would. Once the instant has passed one call finds out how the key stands; requests that come meanwhile wait for it instead of
 //! asking the same.
 
-use hashbrown::HashMap;
-
 use super::effect::CallId;
 use super::waiter::{Bucket, Part, PartResult, Waiter};
+use crate::bounded::Bounded;
 use crate::fingerprint::Fingerprint;
 use crate::limit::Standing;
 use crate::units::{Instant, Micros, RedisTime};
@@ -22,17 +21,9 @@ pub(super) const CAPACITY: usize = 65_536;
 /// hand is noticed, and clocks that drift apart by 500 ppm stay within 5 ms of each other.
 pub(super) const REMEMBERED_MAX: Micros = Micros::from_secs(10);
 
-/// A sweep reads the whole table: at most ten a second, however hard the flood.
-const SWEEP_EVERY: Micros = Micros::from_millis(100);
-
-/// A bounded table of refused keys.
+/// The refused keys of one worker.
 #[derive(Debug)]
-pub(super) struct Denials {
-    capacity: usize,
-    entries: HashMap<Fingerprint, Denial>,
-    next_sweep: Instant,
-    evictions: u64,
-}
+pub(super) struct Denials(Bounded<Fingerprint, Denial>);
 
 /// What is known of a refused key.
 #[derive(Clone, Copy, Debug)]
@@ -101,12 +92,7 @@ impl Clock {
 
 impl Denials {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            entries: HashMap::new(),
-            next_sweep: Instant(0),
-            evictions: 0,
-        }
+        Self(Bounded::new(capacity))
     }
 
     /// Answers what is known of a request without asking Redis, and tells how many of its parts that
@@ -143,7 +129,7 @@ impl Denials {
 
     /// Where a bucket stands that has no room for its cost; `None` when Redis must be asked.
     fn standing(&self, bucket: &Bucket, now: Instant) -> Option<Standing> {
-        let denial = self.entries.get(&bucket.fingerprint)?;
+        let denial = self.0.get(&bucket.fingerprint)?;
         // A look is never refused.
         let denied = now < denial.until && bucket.cost >= denial.cost.max(1);
         denied.then(|| Standing {
@@ -157,13 +143,13 @@ impl Denials {
     pub(super) fn is_asked(&self, waiter: &Waiter, under_way: impl Fn(CallId) -> bool) -> bool {
         let open = waiter.parts.iter().filter(|part| part.result.is_none());
         open.flat_map(|part| &part.buckets)
-            .filter_map(|bucket| self.entries.get(&bucket.fingerprint)?.asked)
+            .filter_map(|bucket| self.0.get(&bucket.fingerprint)?.asked)
             .any(under_way)
     }
 
     /// A call that asks for this bucket is on its way.
     pub(super) fn ask(&mut self, bucket: &Bucket, call: CallId) {
-        if let Some(denial) = self.entries.get_mut(&bucket.fingerprint) {
+        if let Some(denial) = self.0.get_mut(&bucket.fingerprint) {
             denial.asked = Some(call);
         }
     }
@@ -175,20 +161,20 @@ impl Denials {
         }
         let now = answered.received;
         let key = bucket.fingerprint;
-        let known = self.entries.get(&key).copied();
+        let known = self.0.get(&key).copied();
         // What is known of a cheaper request holds for this one, and the other way round it does not.
         let cheaper = known.is_some_and(|known| known.cost < bucket.cost && now < known.until);
         if standing.retry == Micros::ZERO {
             if known.is_some_and(|known| known.cost <= bucket.cost) {
-                self.entries.remove(&key);
+                self.0.remove(&key);
             }
-        } else if !cheaper && (known.is_some() || self.has_room(now)) {
+        } else if !cheaper && self.0.has_room(&key, now, |denial| denial.until <= now) {
             let clock = Clock::seen(known.map(|known| known.clock), answered);
             let ran = clock.ran(answered);
             // Other workers give back what they leased and do not use.
             let leased = bucket.lease.map_or(REMEMBERED_MAX, |lease| lease.ttl);
             let remembered = leased.min(REMEMBERED_MAX);
-            self.entries.insert(
+            self.0.insert(
                 key,
                 Denial {
                     until: ran + standing.retry.min(remembered),
@@ -205,22 +191,12 @@ impl Denials {
 
     /// Tokens were given back: there may be room.
     pub(super) fn forget(&mut self, bucket: &Bucket) {
-        self.entries.remove(&bucket.fingerprint);
+        self.0.remove(&bucket.fingerprint);
     }
 
     /// Refused keys that found no room since the last call.
     pub(super) fn take_evictions(&mut self) -> u64 {
-        std::mem::take(&mut self.evictions)
-    }
-
-    fn has_room(&mut self, now: Instant) -> bool {
-        if self.entries.len() >= self.capacity && now >= self.next_sweep {
-            self.entries.retain(|_, denial| now < denial.until);
-            self.next_sweep = now + SWEEP_EVERY;
-        }
-        let room = self.entries.len() < self.capacity;
-        self.evictions = self.evictions.saturating_add(u64::from(!room));
-        room
+        self.0.take_evictions()
     }
 }
 

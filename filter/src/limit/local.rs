@@ -1,12 +1,11 @@
 //! Buckets of one worker, for the rules that count locally while Redis is away.
 
-use hashbrown::HashMap;
-
 use super::charge::{self, charge};
 use super::reply::Standing;
 use super::token_bucket::{Level, Tat, TokenBucket};
+use crate::bounded::Bounded;
 use crate::fingerprint::Fingerprint;
-use crate::units::{Instant, Micros};
+use crate::units::Instant;
 
 /// A bounded table of buckets by key. A bucket starts full.
 ///
@@ -14,12 +13,7 @@ use crate::units::{Instant, Micros};
 /// same. If none is, every further key shares one bucket of its limit, so that a flood of keys can
 /// only be counted more strictly, and never makes the table forget whom it has refused.
 #[derive(Debug)]
-pub struct LocalBuckets {
-    capacity: usize,
-    buckets: HashMap<Place, Tat>,
-    next_sweep: Instant,
-    evictions: u64,
-}
+pub struct LocalBuckets(Bounded<Place, Tat>);
 
 /// Where a request is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,9 +23,6 @@ enum Place {
     /// In the bucket that all keys of a rule share for which there was no room.
     Shared(u16),
 }
-
-/// A sweep reads the whole table: at most ten a second, however hard the flood.
-const SWEEP_EVERY: Micros = Micros::from_millis(100);
 
 /// One rule's share of a request.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +43,7 @@ impl LocalBuckets {
 
     /// An empty table of at most `capacity` buckets, apart from one shared bucket a rule.
     pub fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            buckets: HashMap::new(),
-            next_sweep: Instant(0),
-            evictions: 0,
-        }
+        Self(Bounded::new(capacity))
     }
 
     /// Asks all `demands` for one request at `now`, all or nothing.
@@ -69,7 +55,7 @@ impl LocalBuckets {
             .iter()
             .map(|demand| self.place(demand, now))
             .collect();
-        let tats = places.iter().map(|place| self.buckets.get(place).copied());
+        let tats = places.iter().map(|place| self.0.get(place).copied());
         let mut levels: Vec<Level> = demands
             .iter()
             .zip(tats)
@@ -85,30 +71,24 @@ impl LocalBuckets {
             return Err(standings);
         }
         let tats = levels.iter().map(Level::tat);
-        self.buckets.extend(places.into_iter().zip(tats));
+        let charged = places.into_iter().zip(tats);
+        charged.for_each(|(place, tat)| self.0.insert(place, tat));
         Ok(())
     }
 
     /// Keys that had to share a bucket since the last call.
     pub fn take_evictions(&mut self) -> u64 {
-        std::mem::take(&mut self.evictions)
+        self.0.take_evictions()
     }
 
     /// A bucket of its own where there is room.
     fn place(&mut self, demand: &LocalDemand, now: Instant) -> Place {
         let own = Place::Own(demand.key);
-        if self.buckets.contains_key(&own) {
-            return own;
+        if self.0.has_room(&own, now, |tat| tat.is_past(now.0)) {
+            own
+        } else {
+            Place::Shared(demand.rule)
         }
-        if self.buckets.len() >= self.capacity && now >= self.next_sweep {
-            self.buckets.retain(|_, tat| !tat.is_past(now.0));
-            self.next_sweep = now + SWEEP_EVERY;
-        }
-        if self.buckets.len() < self.capacity {
-            return own;
-        }
-        self.evictions = self.evictions.saturating_add(1);
-        Place::Shared(demand.rule)
     }
 }
 
@@ -116,6 +96,7 @@ impl LocalBuckets {
 mod tests {
     use super::*;
     use crate::fingerprint::Fingerprints;
+    use crate::units::Micros;
 
     const ONE_A_SECOND: TokenBucket = TokenBucket {
         requests: 1,
@@ -172,7 +153,6 @@ mod tests {
         assert!(!table.admits("victim-1", NOW), "no flood empties a record");
         assert_eq!(table.buckets.take_evictions(), 2);
         assert_eq!(table.buckets.take_evictions(), 0);
-        assert!(table.buckets.buckets.len() <= 3);
     }
 
     #[test]
