@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::requests::{TRIAL, WIDE_AND_NARROW};
 use super::world::World;
 use crate::decision::Decision::{self, Allowed, Denied, ShadowDenied};
 use crate::engine::denials;
@@ -128,12 +129,7 @@ fn i8_requests_that_wait_for_a_silent_call_end_at_their_own_deadline() {
 
 #[test]
 fn a_refusal_names_the_rules_that_are_known_to_refuse() {
-    let mut world = World::new(
-        r#"{ "rules": [
-            { "name": "wide", "limit": { "requests": 100, "per": "1m" } },
-            { "name": "narrow", "key": [{ "header": "x-api-key" }],
-              "limit": { "requests": 1, "per": "1m" } } ] }"#,
-    );
+    let mut world = World::new(WIDE_AND_NARROW);
     assert_eq!(world.round_trip(1, "a"), Allowed);
     assert!(world.request(2, "a").is_some());
     assert_eq!(world.verdict(2).rule, 1);
@@ -161,10 +157,7 @@ fn a_shadow_rule_sees_requests_that_are_known_to_be_refused() {
 
 #[test]
 fn a_shadow_rule_without_room_is_known_too() {
-    let mut world = World::new(
-        r#"{ "rules": [ { "name": "trial", "shadow": true,
-             "limit": { "requests": 1, "per": "1m" } } ] }"#,
-    );
+    let mut world = World::new(TRIAL);
     assert_eq!(world.round_trip(1, "a"), Allowed);
     let verdict = world.request(2, "a").expect("known at once");
     assert_eq!(

@@ -7,6 +7,16 @@ use crate::engine::Action;
 const THREE: &str = r#"{ "rules": [ { "name": "per-key", "key": [{ "header": "x-api-key" }],
     "limit": { "requests": 3, "per": "1m" } } ] }"#;
 
+/// A rule for all with room, and one for each key without.
+pub(super) const WIDE_AND_NARROW: &str = r#"{ "rules": [
+    { "name": "wide", "limit": { "requests": 100, "per": "1m" } },
+    { "name": "narrow", "key": [{ "header": "x-api-key" }],
+      "limit": { "requests": 1, "per": "1m" } } ] }"#;
+
+/// A shadow rule that would refuse the second request.
+pub(super) const TRIAL: &str = r#"{ "rules": [ { "name": "trial", "shadow": true,
+    "limit": { "requests": 1, "per": "1m" } } ] }"#;
+
 #[test]
 fn rules_of_several_algorithms_are_asked_in_one_command_and_told_together() {
     let mut world = World::new(
@@ -102,12 +112,7 @@ fn different_keys_travel_in_one_call_as_commands_of_their_own() {
 
 #[test]
 fn a_request_that_one_rule_refuses_charges_none_and_names_the_rule() {
-    let mut world = World::new(
-        r#"{ "rules": [
-            { "name": "wide", "limit": { "requests": 100, "per": "1m" } },
-            { "name": "narrow", "key": [{ "header": "x-api-key" }],
-              "limit": { "requests": 1, "per": "1m" } } ] }"#,
-    );
+    let mut world = World::new(WIDE_AND_NARROW);
     assert_eq!(world.round_trip(1, "a"), Allowed);
     assert_eq!(world.round_trip(2, "a"), Denied);
     let Action::Refuse(answer) = world.verdict(2).action else {
@@ -126,10 +131,7 @@ fn a_request_that_one_rule_refuses_charges_none_and_names_the_rule() {
 
 #[test]
 fn a_shadow_rule_counts_and_never_refuses() {
-    let mut world = World::new(
-        r#"{ "rules": [ { "name": "trial", "shadow": true,
-             "limit": { "requests": 1, "per": "1m" } } ] }"#,
-    );
+    let mut world = World::new(TRIAL);
     assert_eq!(world.round_trip(1, "a"), Allowed);
     assert_eq!(world.round_trip(2, "a"), ShadowDenied);
     assert_eq!(world.verdict(2).action, Action::Pass(Vec::new()));
