@@ -6,6 +6,7 @@ use super::denials::{Answered, Denials};
 use super::effect::CallId;
 use super::effects::Effects;
 use super::group::{Ask, Done, Group};
+use super::held::Brought;
 use super::leases::Leases;
 use super::reading::GroupAnswer;
 use super::waiter::{Part, Waiter};
@@ -72,6 +73,9 @@ impl<C: SharedCell> Engine<C> {
         (sent, now): (Instant, Instant),
     ) {
         for (group, answer) in groups.iter().zip(answers) {
+            if let Ask::Refund { .. } = group.ask {
+                self.refunds.ended();
+            }
             let charge = match answer {
                 GroupAnswer::Done(Done::Charged(charge)) => charge,
                 // There is room again where there was none.
@@ -81,12 +85,17 @@ impl<C: SharedCell> Engine<C> {
                 }
                 _ => continue,
             };
-            let waited = group.members().len() as u64;
-            let surplus = charge.admitted.saturating_sub(waited);
+            let used = charge.admitted.min(group.members().len() as u64);
+            let spare = charge.admitted.saturating_sub(used);
             for (bucket, standing) in group.buckets.iter().zip(&charge.rules) {
-                let tokens = surplus.saturating_mul(bucket.cost);
-                let brought = (tokens, charge.now);
-                if !self.leases.put(bucket, brought, *standing, sent) {
+                let brought = Brought {
+                    spare: spare.saturating_mul(bucket.cost),
+                    charged: charge.now,
+                    standing: *standing,
+                    sent,
+                };
+                if !self.leases.put(bucket, brought) {
+                    let tokens = brought.spare;
                     self.refunds.give_back(bucket.clone(), tokens, charge.now);
                 }
                 let answered = Answered {
@@ -104,7 +113,7 @@ impl<C: SharedCell> Engine<C> {
     /// Gives back what will not be spent before the next tick.
     pub(super) fn end_leases(&mut self, now: Instant) {
         let until = now + self.tick_period();
-        for (bucket, tokens, charged) in self.leases.end(until) {
+        for (bucket, tokens, charged) in self.leases.end(until, self.refunds.room()) {
             self.refunds.give_back(bucket, tokens, charged);
         }
         self.note_dropped_refunds();

@@ -10,61 +10,27 @@
 //! tightened by what can be spent within a `ttl` ([`Limit::leased`](crate::limit::Limit::leased)).
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::effect::CallId;
+use super::held::{Brought, Held, Unspent};
 use super::waiter::{Bucket, Part, PartResult, Waiter};
-use crate::config::Lease;
 use crate::fingerprint::Fingerprint;
 use crate::limit::Standing;
-use crate::units::{Instant, Micros, RedisTime};
+use crate::units::Instant;
 
-/// Keys of one worker that may hold a lease, about 200 bytes each. Others ask Redis every time.
+/// Keys of one worker that may hold a lease, about 300 bytes each. Others ask Redis every time.
 pub(super) const CAPACITY: usize = 4_096;
-/// Takes of one key that are held at once: a refill comes while the last is being spent.
-const TAKES_MAX: usize = 4;
 
 /// The leases of one worker.
 #[derive(Debug)]
 pub(super) struct Leases {
     capacity: usize,
-    entries: HashMap<Fingerprint, Entry>,
-    /// Keys whose lease runs low.
-    low: Vec<Bucket>,
+    entries: HashMap<Fingerprint, Held>,
+    /// Keys whose lease runs low, each once.
+    low: Vec<Fingerprint>,
     evictions: u64,
 }
-
-/// What is held of one key, and what is wanted.
-#[derive(Debug)]
-struct Entry {
-    terms: Lease,
-    bucket: Bucket,
-    /// The oldest first.
-    takes: Vec<Take>,
-    /// Where the bucket stood in Redis after the last charge.
-    standing: Standing,
-    demand: Demand,
-    /// The call that was last sent to take more.
-    asked: Option<CallId>,
-}
-
-/// What is left of the tokens that one charge brought.
-#[derive(Clone, Copy, Debug)]
-struct Take {
-    tokens: u64,
-    ends: Instant,
-    charged: RedisTime,
-}
-
-/// Tokens that were asked for in this `ttl` and in the one before.
-#[derive(Clone, Copy, Debug)]
-struct Demand {
-    began: Instant,
-    now: u64,
-    before: u64,
-}
-
-/// Tokens to give back: the bucket, how many, and when they were charged.
-pub(super) type Unspent = (Bucket, u64, RedisTime);
 
 impl Leases {
     pub(super) fn new(capacity: usize) -> Self {
@@ -104,23 +70,19 @@ impl Leases {
 
     fn holds(&self, bucket: &Bucket, now: Instant) -> bool {
         // A look takes nothing, and wants to see what is there.
-        let entry = self.entries.get(&bucket.fingerprint);
-        bucket.cost > 0 && entry.is_some_and(|entry| entry.held(now) >= bucket.cost)
+        let held = self.entries.get(&bucket.fingerprint);
+        bucket.cost > 0 && held.is_some_and(|held| held.tokens(now) >= bucket.cost)
     }
 
     /// Spends what [`Leases::holds`] found, and returns where the bucket stands.
     fn take(&mut self, bucket: &Bucket, now: Instant) -> Option<Standing> {
-        let entry = self.entries.get_mut(&bucket.fingerprint)?;
-        entry.demand.add(bucket.cost, entry.terms.ttl, now);
-        entry.spend(bucket.cost, now);
-        if entry.runs_low(now) {
-            let known = self.low.iter();
-            let mut known = known.map(|low| low.fingerprint);
-            if !known.any(|low| low == bucket.fingerprint) {
-                self.low.push(bucket.clone());
-            }
+        let held = self.entries.get_mut(&bucket.fingerprint)?;
+        held.spend(bucket.cost, now);
+        if held.runs_low(now) && !held.is_low {
+            held.is_low = true;
+            self.low.push(bucket.fingerprint);
         }
-        Some(entry.standing_now(now))
+        Some(held.standing(now))
     }
 
     /// A command of the next `call` asks for `members` requests on these buckets. How many more it
@@ -132,16 +94,19 @@ impl Leases {
         (call, now): (CallId, Instant),
         under_way: impl Fn(CallId) -> bool,
     ) -> u64 {
+        // What costs nothing needs no lease.
+        if buckets.iter().any(|bucket| bucket.cost == 0) {
+            return 0;
+        }
         let mut spare = u64::MAX;
         for bucket in buckets {
-            let Some(entry) = self.entry(bucket, now) else {
+            let Some(held) = self.held(bucket, now) else {
                 return 0;
             };
-            let asked = members.saturating_mul(bucket.cost);
-            entry.demand.add(asked, entry.terms.ttl, now);
-            let is_asked = entry.asked.is_some_and(|id| id == call || under_way(id));
-            let wanted = if is_asked { 0 } else { entry.wanted(now) };
-            // They are charged together. What costs nothing needs no lease.
+            let is_asked = held.asked.is_some_and(|id| id == call || under_way(id));
+            let wanted = held.wanted(members.saturating_mul(bucket.cost), now);
+            let wanted = if is_asked { 0 } else { wanted };
+            // They are charged together.
             spare = spare.min(wanted.checked_div(bucket.cost).unwrap_or(0));
         }
         if spare > 0 {
@@ -152,71 +117,51 @@ impl Leases {
 
     fn mark_asked(&mut self, buckets: &[Bucket], call: CallId) {
         for bucket in buckets {
-            if let Some(entry) = self.entries.get_mut(&bucket.fingerprint) {
-                entry.asked = Some(call);
+            if let Some(held) = self.entries.get_mut(&bucket.fingerprint) {
+                held.asked = Some(call);
             }
         }
     }
 
-    /// A key whose lease runs low. Each is named once.
+    /// A key whose lease runs low.
     pub(super) fn next_low(&mut self) -> Option<Bucket> {
-        self.low.pop()
+        while let Some(key) = self.low.pop() {
+            if let Some(held) = self.entries.get_mut(&key) {
+                held.is_low = false;
+                return Some(held.bucket.clone());
+            }
+        }
+        None
     }
 
     /// Redis is away: nothing can be taken.
     pub(super) fn forget_low(&mut self) {
-        self.low.clear();
+        while self.next_low().is_some() {}
     }
 
     pub(super) fn runs_low(&self) -> bool {
         !self.low.is_empty()
     }
 
-    /// A charge that was sent at `sent` brought `tokens` more than waited for them, of a bucket
-    /// that stands so after it. `false` when nobody asks for the key any more.
-    pub(super) fn put(
-        &mut self,
-        bucket: &Bucket,
-        (tokens, charged): (u64, RedisTime),
-        standing: Standing,
-        sent: Instant,
-    ) -> bool {
-        let Some(entry) = self.entries.get_mut(&bucket.fingerprint) else {
-            return tokens == 0;
-        };
-        entry.standing = standing;
-        let ends = sent + entry.bucket.limit.lease_span(entry.terms.ttl, standing);
-        let full = entry.takes.len() >= TAKES_MAX;
-        match entry.takes.last_mut() {
-            _ if tokens == 0 => {}
-            // The two end with the first.
-            Some(last) if full => {
-                last.tokens = last.tokens.saturating_add(tokens);
-                last.ends = last.ends.min(ends);
-            }
-            _ => entry.takes.push(Take {
-                tokens,
-                ends,
-                charged,
-            }),
+    /// Keeps what a charge brought; `false` when it brought tokens of a key that nobody asks for any
+    /// more.
+    pub(super) fn put(&mut self, bucket: &Bucket, brought: Brought) -> bool {
+        match self.entries.get_mut(&bucket.fingerprint) {
+            Some(held) => held.put(brought),
+            None => return brought.spare == 0,
         }
         true
     }
 
     /// Takes out what will not be spent before `until`, to be given back, and forgets keys that
-    /// nobody asks for any more.
-    pub(super) fn end(&mut self, until: Instant) -> Vec<Unspent> {
+    /// nobody asks for any more. Beyond `room` they wait for their turn, and serve nobody meanwhile.
+    pub(super) fn end(&mut self, until: Instant, room: usize) -> Vec<Unspent> {
         let mut unspent = Vec::new();
-        self.entries.retain(|_, entry| {
-            entry.takes.retain(|take| {
-                let over = take.ends <= until;
-                if over && take.tokens > 0 {
-                    unspent.push((entry.bucket.clone(), take.tokens, take.charged));
-                }
-                !over && take.tokens > 0
-            });
-            !entry.takes.is_empty() || entry.demand.is_recent(entry.terms.ttl, until)
+        self.entries.retain(|_, held| {
+            held.end(until, &mut unspent, room);
+            !held.is_idle(until)
         });
+        self.low.retain(|key| self.entries.contains_key(key));
         unspent
     }
 
@@ -225,96 +170,86 @@ impl Leases {
         std::mem::take(&mut self.evictions)
     }
 
-    /// The entry of a bucket that is asked for in Redis; `None` when it takes no lease.
-    fn entry(&mut self, bucket: &Bucket, now: Instant) -> Option<&mut Entry> {
+    /// What is held of a bucket that is asked for in Redis; `None` when it takes no lease.
+    fn held(&mut self, bucket: &Bucket, now: Instant) -> Option<&mut Held> {
         let terms = bucket.lease?;
         let full = self.entries.len() >= self.capacity;
         match self.entries.entry(bucket.fingerprint) {
-            hashbrown::hash_map::Entry::Occupied(known) => Some(known.into_mut()),
-            hashbrown::hash_map::Entry::Vacant(_) if full => {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(_) if full => {
                 self.evictions = self.evictions.saturating_add(1);
                 None
             }
-            hashbrown::hash_map::Entry::Vacant(place) => {
-                Some(place.insert(Entry::new(bucket, terms, now)))
+            Entry::Vacant(place) => Some(place.insert(Held::nothing(bucket, terms, now))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Lease;
+    use crate::fingerprint::Fingerprints;
+    use crate::limit::{Limit, TokenBucket};
+    use crate::units::{Micros, RedisTime};
+
+    const NOW: Instant = Instant(1_000_000);
+    const TERMS: Lease = Lease {
+        max: 8,
+        ttl: Micros::from_millis(100),
+    };
+
+    /// Buckets with keys of so many bytes.
+    fn buckets(count: usize, bytes: usize) -> Vec<Bucket> {
+        let fingerprints = Fingerprints::default();
+        let limit = Limit::TokenBucket(TokenBucket {
+            requests: 10,
+            per: Micros::from_secs(1),
+            burst: 10,
+        });
+        let bucket = |number| {
+            let key = format!("{number:0bytes$}").into_bytes();
+            let fingerprint = fingerprints.of(&key);
+            let lease = Some(TERMS);
+            Bucket {
+                lease,
+                ..Bucket::of_no_rule(key, fingerprint, limit, 1)
             }
+        };
+        (0..count).map(bucket).collect()
+    }
+
+    /// Asks for two requests on each bucket; how many of the keys may take more.
+    fn ask(leases: &mut Leases, buckets: &[Bucket], now: Instant) -> usize {
+        let each = buckets.chunks(1);
+        let spare = each.map(|it| leases.spare(it, 2, (CallId(1), now), |_| false));
+        spare.filter(|spare| *spare == 2).count()
+    }
+
+    #[test]
+    fn the_keys_are_bounded_in_number() {
+        let buckets = buckets(3, 8);
+        let mut leases = Leases::new(2);
+        assert_eq!(ask(&mut leases, &buckets, NOW), 2);
+        assert_eq!(leases.take_evictions(), 1);
+    }
+
+    #[test]
+    fn what_finds_no_room_to_be_given_back_waits_for_its_turn() {
+        let buckets = buckets(5, 8);
+        let mut leases = Leases::new(CAPACITY);
+        ask(&mut leases, &buckets, NOW);
+        for bucket in &buckets {
+            let brought = Brought {
+                spare: 2,
+                charged: RedisTime(7),
+                standing: Standing::default(),
+                sent: NOW,
+            };
+            assert!(leases.put(bucket, brought));
         }
-    }
-}
-
-impl Entry {
-    fn new(bucket: &Bucket, terms: Lease, now: Instant) -> Self {
-        Self {
-            terms,
-            bucket: bucket.clone(),
-            takes: Vec::new(),
-            standing: Standing::default(),
-            demand: Demand {
-                began: now,
-                now: 0,
-                before: 0,
-            },
-            asked: None,
-        }
-    }
-
-    fn held(&self, now: Instant) -> u64 {
-        let live = self.takes.iter().filter(|take| now < take.ends);
-        live.fold(0, |sum, take| sum.saturating_add(take.tokens))
-    }
-
-    fn spend(&mut self, cost: u64, now: Instant) {
-        let mut left = cost;
-        for take in self.takes.iter_mut().filter(|take| now < take.ends) {
-            let spent = left.min(take.tokens);
-            take.tokens = take.tokens.saturating_sub(spent);
-            left = left.saturating_sub(spent);
-        }
-        self.takes.retain(|take| take.tokens > 0);
-    }
-
-    /// Tokens that the demand of late will use within a `ttl`.
-    fn target(&self) -> u64 {
-        let demand = self.demand.now.max(self.demand.before);
-        // A single request is no demand: what it would leave here goes back unspent.
-        if demand > self.bucket.cost {
-            demand.min(self.terms.max)
-        } else {
-            0
-        }
-    }
-
-    fn wanted(&self, now: Instant) -> u64 {
-        self.target().saturating_sub(self.held(now))
-    }
-
-    fn runs_low(&self, now: Instant) -> bool {
-        self.held(now).saturating_mul(2) < self.target()
-    }
-
-    /// Where the bucket stands, with what is held of it here.
-    fn standing_now(&self, now: Instant) -> Standing {
-        let remaining = self.standing.remaining.saturating_add(self.held(now));
-        Standing {
-            remaining: remaining.min(self.bucket.limit.capacity()),
-            retry: Micros::ZERO,
-            reset: self.standing.reset,
-        }
-    }
-}
-
-impl Demand {
-    fn add(&mut self, tokens: u64, ttl: Micros, now: Instant) {
-        let age = now.since(self.began);
-        if age >= ttl {
-            let is_next = age < ttl.saturating_mul(2);
-            self.before = if is_next { self.now } else { 0 };
-            (self.began, self.now) = (now, 0);
-        }
-        self.now = self.now.saturating_add(tokens);
-    }
-
-    fn is_recent(&self, ttl: Micros, now: Instant) -> bool {
-        now.since(self.began) < ttl.saturating_mul(2)
+        let over = NOW + TERMS.ttl;
+        let turns = [2, 2, 2, 2].map(|room| leases.end(over, room).len());
+        assert_eq!(turns, [2, 2, 1, 0]);
     }
 }

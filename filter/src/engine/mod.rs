@@ -17,6 +17,7 @@ mod denials;
 mod effect;
 mod effects;
 mod group;
+mod held;
 mod leases;
 mod probe;
 mod reading;

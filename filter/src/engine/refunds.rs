@@ -7,23 +7,31 @@
 
 use std::collections::VecDeque;
 
+use hashbrown::HashMap;
+
 use super::batch::COMMANDS_MAX;
 use super::group::{Ask, Group};
 use super::waiter::{Bucket, Part, PartResult};
+use crate::fingerprint::Fingerprint;
 use crate::units::RedisTime;
 
 /// What is to be given back with the next call.
 #[derive(Debug, Default)]
 pub(super) struct Refunds {
-    queue: VecDeque<Refund>,
+    waiting: HashMap<Charged, Refund>,
+    /// Those that wait, the oldest first.
+    queue: VecDeque<Charged>,
+    under_way: usize,
     dropped: u64,
 }
+
+/// One charge: the key, the cost of each request, and when. What is given back of it is one refund.
+type Charged = (Fingerprint, u64, RedisTime);
 
 #[derive(Debug)]
 struct Refund {
     bucket: Bucket,
     count: u64,
-    charged: RedisTime,
 }
 
 impl Refunds {
@@ -45,20 +53,22 @@ impl Refunds {
         self.add(Bucket { cost: 1, ..bucket }, tokens, charged);
     }
 
+    /// For how many more there is room, also if those under way have to be made again.
+    pub(super) fn room(&self) -> usize {
+        let known = self.queue.len().saturating_add(self.under_way);
+        Self::MAX.saturating_sub(known)
+    }
+
     fn add(&mut self, bucket: Bucket, count: u64, charged: RedisTime) {
         let full = self.queue.len() >= Self::MAX;
-        let known = self.queue.iter_mut().find(|known| {
-            let of = &known.bucket;
-            (of.fingerprint, of.cost, known.charged) == (bucket.fingerprint, bucket.cost, charged)
-        });
-        match known {
+        let key = (bucket.fingerprint, bucket.cost, charged);
+        match self.waiting.get_mut(&key) {
             Some(refund) => refund.count = refund.count.saturating_add(count),
             None if full => self.dropped = self.dropped.saturating_add(count),
-            None => self.queue.push_back(Refund {
-                bucket,
-                count,
-                charged,
-            }),
+            None => {
+                self.waiting.insert(key, Refund { bucket, count });
+                self.queue.push_back(key);
+            }
         }
     }
 
@@ -68,14 +78,19 @@ impl Refunds {
 
     /// The command that gives back what has been due the longest.
     pub(super) fn next(&mut self) -> Option<Group> {
-        let refund = self.queue.pop_front()?;
+        let key = self.queue.pop_front()?;
+        let Refund { bucket, count } = self.waiting.remove(&key)?;
+        self.under_way = self.under_way.saturating_add(1);
+        let (_, _, charged) = key;
         Some(Group {
-            ask: Ask::Refund {
-                count: refund.count,
-                charged: refund.charged,
-            },
-            buckets: vec![refund.bucket],
+            ask: Ask::Refund { count, charged },
+            buckets: vec![bucket],
         })
+    }
+
+    /// The call that carried a refund ended.
+    pub(super) fn ended(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
     }
 
     /// A refund did not come to pass. Redis that lacks the script has not run it, so it may be made
@@ -92,8 +107,9 @@ impl Refunds {
 
     /// Redis is away: what is due stays spent.
     pub(super) fn drop_all(&mut self) {
-        let requests: u64 = self.queue.drain(..).map(|refund| refund.count).sum();
-        self.dropped = self.dropped.saturating_add(requests);
+        self.queue.clear();
+        let due = self.waiting.drain().map(|(_, refund)| refund.count);
+        self.dropped = due.fold(self.dropped, u64::saturating_add);
     }
 
     /// Requests whose tokens were not given back since the last call.
@@ -139,6 +155,22 @@ mod tests {
         assert_eq!(groups.len(), Refunds::MAX);
         assert!(matches!(groups[0].ask, Ask::Refund { count: 2, .. }));
         assert!(refunds.is_empty());
+    }
+
+    #[test]
+    fn what_is_under_way_keeps_its_room_until_its_call_ends() {
+        let fingerprints = Fingerprints::default();
+        let mut refunds = Refunds::default();
+        refunds.note(&[admitted(&fingerprints, "a", 7)]);
+        refunds.note(&[admitted(&fingerprints, "b", 7)]);
+        assert_eq!(refunds.room(), Refunds::MAX - 2);
+        let group = refunds.next().expect("two wait");
+        assert_eq!(refunds.room(), Refunds::MAX - 2);
+        refunds.ended();
+        assert_eq!(refunds.room(), Refunds::MAX - 1);
+        refunds.failed(&group, true);
+        refunds.drop_all();
+        assert_eq!((refunds.room(), refunds.take_dropped()), (Refunds::MAX, 2));
     }
 
     #[test]

@@ -13,17 +13,17 @@ use crate::units::{Instant, Micros};
 const HITS: &str = "lease_hits_total";
 
 /// A burst of 50 in Redis, since 10 more could be spent late.
-const LEASED: &str = r#"{ "breaker": "off", "rules": [
+pub(super) const LEASED: &str = r#"{ "breaker": "off", "rules": [
     { "name": "r", "key": [{ "header": "x-api-key" }], "lease": { "max": 8, "ttl": "100ms" },
       "limit": { "requests": 100, "per": "1s", "burst": 60 } } ] }"#;
 
-fn left_in_redis(world: &World) -> u64 {
+pub(super) fn left_in_redis(world: &World, key: &str) -> u64 {
     let limit = TokenBucket {
         requests: 100,
         per: Micros::from_secs(1),
         burst: 50,
     };
-    world.redis.remaining("r", "a", limit, world.now)
+    world.redis.remaining("r", key, limit, world.now)
 }
 
 /// Three requests at once, which are a demand, so that their call brings more than they need.
@@ -105,13 +105,13 @@ fn a_lease_ends_counted_from_the_sending_of_its_call() {
 #[test]
 fn what_is_not_spent_is_given_back_in_time() {
     let mut world = with_a_lease(LEASED);
-    assert_eq!(left_in_redis(&world), 44);
+    assert_eq!(left_in_redis(&world, "a"), 44);
     for _ in 0..19 {
         world.tick(Micros::from_millis(5));
     }
     assert_eq!(world.calls.len(), 1, "at the last tick before it ends");
     world.deliver();
-    assert_eq!(left_in_redis(&world), 50);
+    assert_eq!(left_in_redis(&world, "a"), 50);
     assert!(world.request(4, "a").is_none(), "nothing is held any more");
 }
 

@@ -6,6 +6,7 @@ mod cluster;
 mod deny_cache;
 mod failures;
 mod hindsight;
+mod lease_terms;
 mod leases;
 mod liveness;
 mod model_redis;
