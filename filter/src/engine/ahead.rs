@@ -89,10 +89,12 @@ impl<C: SharedCell> Engine<C> {
             let spare = charge.admitted.saturating_sub(used);
             for (bucket, standing) in group.buckets.iter().zip(&charge.rules) {
                 let brought = Brought {
+                    used: used.saturating_mul(bucket.cost),
                     spare: spare.saturating_mul(bucket.cost),
                     charged: charge.now,
                     standing: *standing,
                     sent,
+                    received: now,
                 };
                 if !self.leases.put(bucket, brought) {
                     let tokens = brought.spare;

@@ -33,7 +33,8 @@ struct Take {
     charged: RedisTime,
 }
 
-/// Tokens that were asked for in this `ttl` and in the one before.
+/// Tokens that requests were admitted for in this `ttl` and in the one before. What is refused or
+/// has to be asked again is no demand.
 #[derive(Clone, Copy, Debug)]
 struct Demand {
     began: Instant,
@@ -44,12 +45,15 @@ struct Demand {
 /// What a charge brought for one of its buckets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Brought {
-    /// Tokens beyond those for the requests that waited for it.
+    /// Tokens for the requests that waited for it.
+    pub(super) used: u64,
+    /// Tokens beyond those.
     pub(super) spare: u64,
     pub(super) charged: RedisTime,
     /// Where the bucket stands after it.
     pub(super) standing: Standing,
     pub(super) sent: Instant,
+    pub(super) received: Instant,
 }
 
 /// Tokens to give back: the bucket, how many, and when they were charged.
@@ -89,9 +93,10 @@ impl Held {
         self.takes.retain(|take| take.tokens > 0);
     }
 
-    /// Tokens that the demand of late will use within a `ttl`.
-    fn target(&self) -> u64 {
-        let demand = self.demand.now.max(self.demand.before);
+    /// Tokens that the demand of late, with those that are asked for now, will use within a `ttl`.
+    fn target(&self, asked: u64) -> u64 {
+        let demand = self.demand.now.saturating_add(asked);
+        let demand = demand.max(self.demand.before);
         // A single request is no demand: what it would leave here goes back unspent.
         if demand > self.bucket.cost {
             demand.min(self.terms.max)
@@ -102,12 +107,12 @@ impl Held {
 
     /// Tokens to take ahead with the next call, which asks for so many in any case.
     pub(super) fn wanted(&mut self, asked: u64, now: Instant) -> u64 {
-        self.demand.add(asked, self.terms.ttl, now);
-        self.target().saturating_sub(self.tokens(now))
+        self.demand.add(0, self.terms.ttl, now);
+        self.target(asked).saturating_sub(self.tokens(now))
     }
 
     pub(super) fn runs_low(&self, now: Instant) -> bool {
-        self.tokens(now).saturating_mul(2) < self.target()
+        self.tokens(now).saturating_mul(2) < self.target(0)
     }
 
     /// Where the bucket stands, with what is held of it here.
@@ -123,6 +128,7 @@ impl Held {
     /// Keeps what a charge brought.
     pub(super) fn put(&mut self, brought: Brought) {
         let ttl = self.terms.ttl;
+        self.demand.add(brought.used, ttl, brought.received);
         self.standing = brought.standing;
         let take = Take {
             tokens: brought.spare,
@@ -160,6 +166,7 @@ impl Held {
 }
 
 impl Demand {
+    /// So many more at this time; with none, time alone passes.
     fn add(&mut self, tokens: u64, ttl: Micros, now: Instant) {
         let age = now.since(self.began);
         if age >= ttl {

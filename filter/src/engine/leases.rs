@@ -241,10 +241,12 @@ mod tests {
         ask(&mut leases, &buckets, NOW);
         for bucket in &buckets {
             let brought = Brought {
+                used: 2,
                 spare: 2,
                 charged: RedisTime(7),
                 standing: Standing::default(),
                 sent: NOW,
+                received: NOW,
             };
             assert!(leases.put(bucket, brought));
         }

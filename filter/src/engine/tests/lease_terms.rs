@@ -1,10 +1,25 @@
-//! What becomes of many leases at once.
+//! What a lease takes, tells and gives back, at the edges: demand, age, bounds.
 
 use super::leases::{LEASED, left_in_redis};
 use super::world::World;
+use crate::decision::Decision::Allowed;
 use crate::units::Micros;
 
+/// What Redis counts for [`LEASED`], by workers that take nothing ahead.
+const UNLEASED: &str = r#"{ "breaker": "off", "rules": [
+    { "name": "r", "key": [{ "header": "x-api-key" }],
+      "limit": { "requests": 100, "per": "1s", "burst": 50 } } ] }"#;
+
 const TICK: Micros = Micros::from_millis(5);
+
+/// So many requests at once, which are a demand, and their answers.
+fn ask(world: &mut World, first: u32, key: &str, count: u32) {
+    for stream in first..first + count {
+        world.request(stream, key);
+    }
+    world.turn();
+    deliver_all(world);
+}
 
 fn deliver_all(world: &mut World) {
     while !world.calls.is_empty() {
@@ -74,4 +89,38 @@ fn a_lease_that_waits_to_be_given_back_serves_nobody() {
     world.tick(TICK);
     let served = (0..KEYS).filter(|key| world.request(9_000 + key, &key.to_string()).is_some());
     assert_eq!(served.count(), 0);
+}
+
+/// Each refused request counted as demand, and the next call took more than anybody used.
+#[test]
+fn a_refused_request_is_no_demand() {
+    let mut other = World::new(UNLEASED);
+    ask(&mut other, 1, "a", 49);
+    let mut world = World::new(LEASED);
+    world.redis = std::mem::take(&mut other.redis);
+    ask(&mut world, 1, "a", 20);
+    let passed = world
+        .decisions()
+        .iter()
+        .filter(|(_, it)| *it == Allowed)
+        .count();
+    assert_eq!((passed, world.redis.admitted), (1, 50));
+    // Somebody resets the counter.
+    world.redis.forget();
+    world.now = world.now + Micros::from_millis(50);
+    assert_eq!(world.round_trip(100, "a"), Allowed);
+    assert_eq!(
+        world.redis.admitted - 50,
+        3,
+        "one passes, and two did of late"
+    );
+}
+
+#[test]
+fn a_request_that_is_asked_again_is_demand_once() {
+    let mut world = World::new(LEASED);
+    world.redis.knows_script = false;
+    ask(&mut world, 1, "a", 2);
+    assert_eq!(world.decisions(), [(1, Allowed), (2, Allowed)]);
+    assert_eq!(world.redis.admitted, 4);
 }
