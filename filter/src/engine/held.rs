@@ -16,8 +16,9 @@ pub(super) struct Held {
     pub(super) bucket: Bucket,
     /// The oldest first.
     takes: Vec<Take>,
-    /// Where the bucket stood in Redis after the last charge.
+    /// Where the bucket stood in Redis after the last charge, and when that was told.
     standing: Standing,
+    told: Instant,
     demand: Demand,
     /// The call that was last sent to take more.
     pub(super) asked: Option<CallId>,
@@ -66,6 +67,7 @@ impl Held {
             bucket: bucket.clone(),
             takes: Vec::new(),
             standing: Standing::default(),
+            told: now,
             demand: Demand {
                 began: now,
                 now: 0,
@@ -121,7 +123,7 @@ impl Held {
         Standing {
             remaining: remaining.min(self.bucket.limit.capacity()),
             retry: Micros::ZERO,
-            reset: self.standing.reset,
+            reset: self.standing.reset - now.since(self.told),
         }
     }
 
@@ -129,7 +131,7 @@ impl Held {
     pub(super) fn put(&mut self, brought: Brought) {
         let ttl = self.terms.ttl;
         self.demand.add(brought.used, ttl, brought.received);
-        self.standing = brought.standing;
+        (self.standing, self.told) = (brought.standing, brought.received);
         let take = Take {
             tokens: brought.spare,
             ends: brought.sent + self.bucket.limit.lease_span(ttl, brought.standing),

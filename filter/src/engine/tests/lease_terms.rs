@@ -124,3 +124,17 @@ fn a_request_that_is_asked_again_is_demand_once() {
     assert_eq!(world.decisions(), [(1, Allowed), (2, Allowed)]);
     assert_eq!(world.redis.admitted, 4);
 }
+
+/// Late in the life of a lease its requests were told the reset as of its beginning.
+#[test]
+fn the_reset_that_a_lease_tells_grows_old() {
+    let mut world = World::new(
+        r#"{ "breaker": "off", "rules": [ { "name": "r", "key": [{ "header": "x-api-key" }],
+             "lease": { "max": 8, "ttl": "10s" }, "limit": { "requests": 60, "per": "1m" } } ] }"#,
+    );
+    ask(&mut world, 1, "a", 3);
+    world.now = world.now + Micros::from_secs(4);
+    assert!(world.request(4, "a").is_some());
+    let told = world.field(4, "ratelimit");
+    assert_eq!(told.as_deref(), Some("\"r\";r=46;t=2"));
+}
