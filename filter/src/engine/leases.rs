@@ -19,14 +19,18 @@ use crate::fingerprint::Fingerprint;
 use crate::limit::Standing;
 use crate::units::Instant;
 
-/// Keys of one worker that may hold a lease, about 300 bytes each. Others ask Redis every time.
+/// Keys of one worker that may hold a lease, about 300 bytes each apart from the key itself. Others
+/// ask Redis every time.
 pub(super) const CAPACITY: usize = 4_096;
+/// Bytes that those keys may have together: one can be three kilobytes that a client chose.
+const KEY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The leases of one worker.
 #[derive(Debug)]
 pub(super) struct Leases {
     capacity: usize,
     entries: HashMap<Fingerprint, Held>,
+    key_bytes: usize,
     /// Keys whose lease runs low, each once.
     low: Vec<Fingerprint>,
     evictions: u64,
@@ -37,6 +41,7 @@ impl Leases {
         Self {
             capacity,
             entries: HashMap::new(),
+            key_bytes: 0,
             low: Vec::new(),
             evictions: 0,
         }
@@ -157,10 +162,15 @@ impl Leases {
     /// nobody asks for any more. Beyond `room` they wait for their turn, and serve nobody meanwhile.
     pub(super) fn end(&mut self, until: Instant, room: usize) -> Vec<Unspent> {
         let mut unspent = Vec::new();
+        let mut key_bytes = 0_usize;
         self.entries.retain(|_, held| {
             held.end(until, &mut unspent, room);
-            !held.is_idle(until)
+            let stays = !held.is_idle(until);
+            let bytes = if stays { held.bucket.key.len() } else { 0 };
+            key_bytes = key_bytes.saturating_add(bytes);
+            stays
         });
+        self.key_bytes = key_bytes;
         self.low.retain(|key| self.entries.contains_key(key));
         unspent
     }
@@ -173,14 +183,18 @@ impl Leases {
     /// What is held of a bucket that is asked for in Redis; `None` when it takes no lease.
     fn held(&mut self, bucket: &Bucket, now: Instant) -> Option<&mut Held> {
         let terms = bucket.lease?;
-        let full = self.entries.len() >= self.capacity;
+        let key_bytes = self.key_bytes.saturating_add(bucket.key.len());
+        let full = self.entries.len() >= self.capacity || key_bytes > KEY_BYTES_MAX;
         match self.entries.entry(bucket.fingerprint) {
             Entry::Occupied(known) => Some(known.into_mut()),
             Entry::Vacant(_) if full => {
                 self.evictions = self.evictions.saturating_add(1);
                 None
             }
-            Entry::Vacant(place) => Some(place.insert(Held::nothing(bucket, terms, now))),
+            Entry::Vacant(place) => {
+                self.key_bytes = key_bytes;
+                Some(place.insert(Held::nothing(bucket, terms, now)))
+            }
         }
     }
 }
@@ -224,6 +238,26 @@ mod tests {
         let each = buckets.chunks(1);
         let spare = each.map(|it| leases.spare(it, 2, (CallId(1), now), |_| false));
         spare.filter(|spare| *spare == 2).count()
+    }
+
+    /// Four thousand keys of three kilobytes took 13 MB of a worker.
+    #[test]
+    fn the_keys_are_bounded_in_bytes_too() {
+        let fit = KEY_BYTES_MAX / 2_048;
+        let buckets = buckets(fit + 1, 2_048);
+        let mut leases = Leases::new(CAPACITY);
+        assert_eq!(ask(&mut leases, &buckets, NOW), fit);
+        assert_eq!((leases.take_evictions(), leases.take_evictions()), (1, 0));
+        assert_eq!(
+            ask(&mut leases, &buckets[..1], NOW),
+            0,
+            "it is asked for already"
+        );
+        // Those that nobody asks for any more make room.
+        let later = NOW + Micros::from_secs(1);
+        assert_eq!(leases.end(later, 0).len(), 0);
+        assert_eq!(ask(&mut leases, &buckets[1..], later), fit);
+        assert_eq!(leases.take_evictions(), 0);
     }
 
     #[test]
