@@ -1,10 +1,8 @@
 //! A stack whose filter is discovered from a file, and what Envoy counts of its updates.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 use tempfile::TempDir;
-use velocitygate_chaos::stack::envoy_config::discovery::update;
+use velocitygate_chaos::stack::envoy_config::discovery::{FILE, update};
 use velocitygate_chaos::stack::{Spec, Wiring};
 use velocitygate_chaos::tools::repository;
 
@@ -13,9 +11,8 @@ use crate::common::{Running, Seen, eventually};
 /// A stack of `reload.yaml` with two workers.
 pub(crate) struct Reloading {
     pub(crate) running: Running,
-    dir: PathBuf,
     /// Outlives the stack.
-    _dir: TempDir,
+    folder: TempDir,
 }
 
 impl Reloading {
@@ -30,22 +27,34 @@ impl Reloading {
             change(spec);
         })
         .await;
-        Self {
-            running,
-            dir,
-            _dir: folder,
-        }
+        Self { running, folder }
     }
 
     /// Changes the filter's JSON by a merge patch; Envoy takes it up some time later.
     pub(crate) fn publish(&self, patch: &Value) {
-        update(&self.dir, patch).unwrap();
+        update(self.folder.path(), patch).unwrap();
     }
 
     /// Changes it, and waits until Envoy says that it is in force.
     pub(crate) async fn reload(&self, patch: &Value) {
         let before = self.updates("config_reload").await;
         self.publish(patch);
+        eventually("the update is in force", async || {
+            self.updates("config_reload").await > before
+        })
+        .await;
+    }
+
+    /// Moves the filter to a VM of its own, and waits until that is in force: the old VM goes.
+    pub(crate) async fn change_vm(&self) {
+        let before = self.updates("config_reload").await;
+        let file = self.folder.path().join(FILE);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let other = text.replace(r#""vm_id":""#, r#""vm_id":"another_"#);
+        assert_ne!(other, text);
+        let next = file.with_extension("next");
+        std::fs::write(&next, other).unwrap();
+        std::fs::rename(&next, &file).unwrap();
         eventually("the update is in force", async || {
             self.updates("config_reload").await > before
         })
@@ -69,8 +78,14 @@ impl Reloading {
 
     /// Envoy's log so far.
     pub(crate) fn log(&self) -> String {
-        let log = std::fs::read(self.dir.join("envoy-0.log")).unwrap();
+        let log = std::fs::read(self.folder.path().join("envoy-0.log")).unwrap();
         String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// Stops the stack as an operator would; where its logs are.
+    pub(crate) async fn stop(self) -> TempDir {
+        self.running.stack.stop().await.unwrap();
+        self.folder
     }
 
     pub(crate) fn assert_no_trap(&self) {

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod discovery;
+mod leases;
 mod per_route;
 mod refused;
 mod requests;

@@ -112,9 +112,13 @@ impl<C: SharedCell> Engine<C> {
             .count(Metric::Evictions, self.denials.take_evictions());
     }
 
-    /// Gives back what will not be spent before the next tick.
+    /// Gives back what will not be spent before the next tick; all of it when there will be none.
     pub(super) fn end_leases(&mut self, now: Instant) {
-        let until = now + self.tick_period();
+        let until = if self.retired {
+            Instant(u64::MAX)
+        } else {
+            now + self.tick_period()
+        };
         for (bucket, tokens, charged) in self.leases.end(until, self.refunds.room()) {
             self.refunds.give_back(bucket, tokens, charged);
         }

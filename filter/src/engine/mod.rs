@@ -81,6 +81,7 @@ pub struct Engine<C> {
     unscripted: Option<Fingerprint>,
     /// Whether Redis was found to be a cluster, which cannot charge several keys in one command.
     scattered: bool,
+    retired: bool,
     effects: Effects,
 }
 
@@ -117,6 +118,7 @@ impl<C: SharedCell> Engine<C> {
             script: Script::Assumed { loaded: Instant(0) },
             unscripted: None,
             scattered: false,
+            retired: false,
             effects: Effects::default(),
         }
     }
@@ -215,9 +217,18 @@ impl<C: SharedCell> Engine<C> {
         self.report_waiting(self.waiters.len(), now);
     }
 
-    /// The engine is about to go, as after a new configuration: nobody waits here any more.
+    /// The engine is about to go, as after a new configuration: nobody waits here any more, and what
+    /// is held is given back. It ticks on until it [is settled](Engine::is_settled).
     pub fn retire(&mut self, now: Instant) {
+        self.retired = true;
+        self.end_leases(now);
+        self.dispatch(now);
         self.report_waiting(0, now);
+    }
+
+    /// Nothing is held here, given back or under way any more.
+    pub fn is_settled(&self) -> bool {
+        self.leases.is_empty() && self.refunds.is_empty() && self.calls.is_empty()
     }
 
     fn report_waiting(&mut self, waiting: usize, now: Instant) {

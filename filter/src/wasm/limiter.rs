@@ -37,6 +37,8 @@ pub(super) struct Limiter {
     /// Fields for the responses of requests that passed.
     passed: HashMap<StreamId, Fields>,
     tick_period: Option<Micros>,
+    /// The host waits for leave to delete the root.
+    retiring: bool,
 }
 
 impl Limiter {
@@ -57,6 +59,7 @@ impl Limiter {
             calls: HashMap::new(),
             passed: HashMap::new(),
             tick_period: None,
+            retiring: false,
         })
     }
 
@@ -96,6 +99,28 @@ impl Limiter {
         self.engine.tick(now, clock::wall());
         carry_out(self);
         self.keep_pace(true);
+    }
+
+    /// The configuration was replaced, and the last stream is gone. Tells whether the root may be
+    /// deleted at once; if not, [`Limiter::let_go`] tells the host when.
+    pub(super) fn retire(&mut self) -> bool {
+        // One that never ticked never served anybody, and publishes nothing.
+        if self.tick_period.is_some() {
+            let now = self.now();
+            self.engine.retire(now);
+            carry_out(self);
+            self.retiring = !self.engine.is_settled();
+        }
+        !self.retiring
+    }
+
+    /// Lets the host delete a root that retires. Once: the SDK makes a trap of a second time.
+    pub(super) fn let_go(&mut self) {
+        if self.retiring && self.engine.is_settled() {
+            self.retiring = false;
+            let _ = hostcalls::set_effective_context(self.root_context);
+            let _ = hostcalls::done();
+        }
     }
 
     fn metric(&self, metric: Metric) -> Option<u32> {
@@ -185,18 +210,6 @@ impl Limiter {
                 super::http::send(&answer);
                 Fate::Answered
             }
-        }
-    }
-}
-
-/// The host deletes a root when its configuration was replaced and its last stream is gone.
-impl Drop for Limiter {
-    fn drop(&mut self) {
-        // One that never ticked never served anybody, and publishes nothing.
-        if self.tick_period.is_some() {
-            let now = self.now();
-            self.engine.retire(now);
-            carry_out(self);
         }
     }
 }

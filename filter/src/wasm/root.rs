@@ -31,6 +31,7 @@ impl LimiterRoot {
         if let Some(mut limiter) = self.limiter.as_ref().and_then(borrow) {
             event(&mut limiter);
             carry_out(&mut limiter);
+            limiter.let_go();
         }
     }
 }
@@ -51,6 +52,11 @@ impl Context for LimiterRoot {
             };
             limiter.engine.call_ended(id, end, now);
         });
+    }
+
+    fn on_done(&mut self) -> bool {
+        let limiter = self.limiter.as_ref().and_then(borrow);
+        limiter.is_none_or(|mut limiter| limiter.retire())
     }
 }
 

@@ -3,7 +3,7 @@
 use velocitygate::metrics::{Kind, Metric};
 
 use crate::wasm_host::{CALLED, MetricKind, NEVER_CALLED, Process, Reply, WASI, Worker, built};
-use crate::{Fixture, OPEN, replied};
+use crate::{Fixture, OPEN, commands, replied};
 
 #[test]
 fn the_module_imports_nothing_but_the_calls_listed() {
@@ -107,4 +107,50 @@ fn after_a_reload_the_requests_of_the_old_root_and_of_the_new_are_all_answered()
     let later = fixture.ask("d");
     fixture.worker.reply(replied(crate::CHARGED));
     fixture.assert_passed(later);
+}
+
+/// Two requests in one call, which are a demand: of what the call brings beyond them, nothing is used.
+fn with_a_lease() -> Fixture {
+    const LEASED: &str = r#"{ "rules": [ { "name": "per-key", "key": [ { "header": "x-api-key" } ],
+        "lease": { "max": 9, "ttl": "1s" }, "limit": { "requests": 60, "per": "1m" } } ] }"#;
+    let mut fixture = Fixture::new(LEASED);
+    let streams = [fixture.wait("a"), fixture.wait("a")];
+    fixture.worker.turn();
+    let four = "*5\r\n:4\r\n:7\r\n:55\r\n:0\r\n:4000000\r\n";
+    fixture.worker.reply(replied(four));
+    for stream in streams {
+        fixture.assert_passed(stream);
+        fixture.worker.delete(stream);
+    }
+    fixture
+}
+
+#[test]
+fn a_replaced_root_stays_until_it_gave_back_what_it_held() {
+    for end in [replied("*1\r\n:2\r\n"), Reply::Reset] {
+        let mut fixture = with_a_lease();
+        let old_root = fixture.root;
+        fixture.root = fixture.worker.root("velocitygate", OPEN).unwrap();
+        fixture.worker.delete(old_root);
+        let calls = fixture.worker.calls();
+        assert_eq!((calls.len(), calls[0].context), (1, old_root));
+        let refunds = commands(&calls[0]);
+        assert_eq!(refunds[0][4..7], [b"refund".as_slice(), b"2", b"7"]);
+        fixture.worker.tick(old_root);
+        assert!(fixture.worker.vm().contexts.contains_key(&old_root));
+        fixture.worker.reply(end);
+        assert!(!fixture.worker.vm().contexts.contains_key(&old_root));
+        let later = fixture.ask("a");
+        fixture.worker.reply(replied(crate::CHARGED));
+        fixture.assert_passed(later);
+    }
+}
+
+#[test]
+fn a_replaced_root_whose_call_cannot_be_sent_goes_at_once() {
+    let mut fixture = with_a_lease();
+    fixture.worker.vm().dispatch_status = crate::wasm_host::status::BAD_ARGUMENT;
+    fixture.worker.delete(fixture.root);
+    assert!(!fixture.worker.vm().contexts.contains_key(&fixture.root));
+    assert_eq!(fixture.metric("refunds_dropped_total"), 2);
 }

@@ -9,12 +9,13 @@ use super::shared;
 use super::state::{HttpCall, LocalResponse, Vm, status};
 
 /// The host calls that the module makes.
-pub(crate) const CALLED: [&str; 23] = [
+pub(crate) const CALLED: [&str; 24] = [
     "proxy_add_header_map_value",
     "proxy_close_stream",
     "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_dequeue_shared_queue",
+    "proxy_done",
     "proxy_enqueue_shared_queue",
     "proxy_get_buffer_bytes",
     "proxy_get_header_map_pairs",
@@ -36,9 +37,8 @@ pub(crate) const CALLED: [&str; 23] = [
 ];
 
 /// Further calls that it may import, since its SDK refers to them, but never makes.
-pub(crate) const NEVER_CALLED: [&str; 12] = [
+pub(crate) const NEVER_CALLED: [&str; 11] = [
     "proxy_call_foreign_function",
-    "proxy_done",
     "proxy_get_current_time_nanoseconds",
     "proxy_get_status",
     "proxy_grpc_call",
@@ -59,6 +59,7 @@ pub(super) fn link(linker: &mut Linker<Vm>, module: &Module) -> Result<(), Linke
         .func_wrap("env", "proxy_add_header_map_value", add_map_value)?
         .func_wrap("env", "proxy_close_stream", close_stream)?
         .func_wrap("env", "proxy_continue_stream", continue_stream)?
+        .func_wrap("env", "proxy_done", done)?
         .func_wrap("env", "proxy_get_buffer_bytes", get_buffer)?
         .func_wrap("env", "proxy_get_header_map_pairs", get_map)?
         .func_wrap("env", "proxy_get_header_map_value", get_map_value)?
@@ -88,6 +89,15 @@ fn log(mut caller: Caller<'_, Vm>, level: u32, data: u32, size: u32) -> Answer {
     let text = text(&caller, data, size)?;
     caller.data_mut().log.push((level, text));
     Ok(status::OK)
+}
+
+fn done(mut caller: Caller<'_, Vm>) -> Answer {
+    let context = caller.data_mut().current();
+    let waits = context.done == Some(false);
+    if waits {
+        context.done = Some(true);
+    }
+    Ok(if waits { status::OK } else { status::NOT_FOUND })
 }
 
 fn set_effective_context(mut caller: Caller<'_, Vm>, context: u32) -> Answer {

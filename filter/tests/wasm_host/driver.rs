@@ -77,7 +77,21 @@ impl Worker {
             .unwrap();
         let result = function.call(&mut self.store, params);
         let log = &self.store.data().log;
-        result.unwrap_or_else(|trap| panic!("{export} trapped: {trap}\nlog: {log:#?}"))
+        let result =
+            result.unwrap_or_else(|trap| panic!("{export} trapped: {trap}\nlog: {log:#?}"));
+        self.forget_done();
+        result
+    }
+
+    /// After each call the host deletes the roots that said they are done.
+    fn forget_done(&mut self) {
+        let contexts = self.vm().contexts.iter();
+        let done = contexts.filter(|(_, state)| state.done == Some(true));
+        let done: Vec<u32> = done.map(|(context, _)| *context).collect();
+        for context in done {
+            self.vm().contexts.get_mut(&context).unwrap().done = None;
+            self.forget(context);
+        }
     }
 
     /// Calls back about one context.
@@ -168,11 +182,22 @@ impl Worker {
         self.stream(stream).response.take().unwrap()
     }
 
-    /// Ends a context: a stream that is over, or a root that was replaced. Calls end with it.
+    /// Ends a context: a stream that is over, or a root that was replaced, which may ask to stay
+    /// until it is done.
     pub(crate) fn delete(&mut self, context: u32) {
         let done: u32 = self.on(context, "proxy_on_done", context);
-        assert_eq!(done, 1);
-        self.on::<_, ()>(context, "proxy_on_log", context);
+        if done == 1 {
+            self.on::<_, ()>(context, "proxy_on_log", context);
+            self.forget(context);
+        } else {
+            let state = self.stream(context);
+            assert_eq!(state.root, 0, "a stream does not stay");
+            state.done = Some(false);
+        }
+    }
+
+    /// The context is gone, and its calls with it.
+    fn forget(&mut self, context: u32) {
         self.on::<_, ()>(context, "proxy_on_delete", context);
         self.vm().contexts.remove(&context);
         self.vm().calls.retain(|call| call.context != context);

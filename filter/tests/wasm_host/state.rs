@@ -117,6 +117,8 @@ pub(crate) struct ContextState {
     pub(crate) closed: bool,
     pub(crate) responses: Vec<LocalResponse>,
     pub(crate) tick_millis: Option<u32>,
+    /// Of a root that was replaced and is not gone yet: whether it may go.
+    pub(crate) done: Option<bool>,
 }
 
 /// An answer that the module sent itself.

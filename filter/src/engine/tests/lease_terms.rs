@@ -1,8 +1,9 @@
-//! What a lease takes, tells and gives back, at the edges: demand, age, bounds.
+//! What a lease takes, tells and gives back, at the edges: demand, age, bounds, retirement.
 
 use super::leases::{LEASED, left_in_redis};
 use super::world::World;
 use crate::decision::Decision::Allowed;
+use crate::engine::CallEnd;
 use crate::units::Micros;
 
 /// What Redis counts for [`LEASED`], by workers that take nothing ahead.
@@ -137,4 +138,60 @@ fn the_reset_that_a_lease_tells_grows_old() {
     assert!(world.request(4, "a").is_some());
     let told = world.field(4, "ratelimit");
     assert_eq!(told.as_deref(), Some("\"r\";r=46;t=2"));
+}
+
+/// A new configuration comes: its leases were kept from all others until the bucket refilled.
+#[test]
+fn a_worker_that_retires_gives_back_what_it_holds() {
+    let mut world = with_leases(1);
+    ask(&mut world, 10, "b", 2);
+    world.retire();
+    assert_eq!(world.calls.len(), 1);
+    assert!(!world.engine.is_settled());
+    world.deliver();
+    assert!(world.engine.is_settled());
+    let left = ["0", "b"].map(|key| left_in_redis(&world, key));
+    assert_eq!(left, [48, 48]);
+}
+
+#[test]
+fn a_worker_that_holds_nothing_retires_at_once() {
+    let mut world = World::new(LEASED);
+    assert_eq!(world.round_trip(1, "a"), Allowed);
+    world.retire();
+    assert!(world.engine.is_settled() && world.calls.is_empty());
+}
+
+/// Also what a call brings that was under way, and although Redis lacks the script.
+#[test]
+fn a_worker_that_retires_gives_back_what_still_comes() {
+    let mut world = World::new(LEASED);
+    for stream in 1..=2 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    for stream in 1..=2 {
+        world.engine.stream_ended(stream);
+    }
+    world.retire();
+    assert!(!world.engine.is_settled());
+    world.deliver();
+    world.redis.knows_script = false;
+    deliver_all(&mut world);
+    assert!(world.engine.is_settled());
+    assert_eq!(left_in_redis(&world, "a"), 48, "two were asked for");
+    assert_eq!(world.redis.evals, 1);
+}
+
+#[test]
+fn i8_a_worker_retires_whatever_redis_does() {
+    const KEYS: u32 = 1_500;
+    let mut world = with_leases(KEYS);
+    world.retire();
+    while !world.engine.is_settled() {
+        assert_eq!(world.calls.len(), 1, "one call after the other");
+        world.fail(CallEnd::TimedOut);
+        world.tick(TICK);
+    }
+    assert_eq!(world.count("refunds_dropped_total"), i64::from(2 * KEYS));
 }

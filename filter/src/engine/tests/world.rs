@@ -102,6 +102,12 @@ impl World {
         self.drain();
     }
 
+    /// The engine is about to go.
+    pub(super) fn retire(&mut self) {
+        self.engine.retire(self.now);
+        self.drain();
+    }
+
     /// Redis answers the oldest call.
     pub(super) fn deliver(&mut self) {
         let call = self.calls.remove(0);
