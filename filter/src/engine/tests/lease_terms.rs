@@ -140,6 +140,23 @@ fn the_reset_that_a_lease_tells_grows_old() {
     assert_eq!(told.as_deref(), Some("\"r\";r=46;t=2"));
 }
 
+/// `redis.timeout` is the longest wait, not the usual one.
+#[test]
+fn a_lease_that_is_shorter_than_the_timeout_serves_while_redis_is_fast() {
+    let config = LEASED.replace("100ms", "10ms").replace("60", "51");
+    let mut world = World::new(&config);
+    for stream in 1..=3 {
+        world.request(stream, "a");
+    }
+    world.turn();
+    world.now = world.now + Micros::from_millis(1);
+    world.deliver();
+    world.now = world.now + Micros(8_999);
+    assert_eq!(world.request(4, "a").map(|it| it.decision), Some(Allowed));
+    world.now = world.now + Micros(1);
+    assert!(world.request(5, "a").is_none(), "it is over");
+}
+
 /// A new configuration comes: its leases were kept from all others until the bucket refilled.
 #[test]
 fn a_worker_that_retires_gives_back_what_it_holds() {
