@@ -270,6 +270,11 @@ fn a_look_always_finds_room_also_where_a_lower_limit_counts_more_than_it_admits(
         let look = charge(algorithm(3, 1_000), &mut state, 1, 0, START + 1);
         assert_eq!(look.admitted, 1);
         assert_eq!(look.rules[0].remaining, 0);
-        assert_eq!(look.rules[0].retry, Micros::ZERO, "{:?}", algorithm(3, 1_000));
+        assert_eq!(
+            look.rules[0].retry,
+            Micros::ZERO,
+            "{:?}",
+            algorithm(3, 1_000)
+        );
     }
 }

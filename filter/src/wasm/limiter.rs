@@ -110,6 +110,9 @@ impl Limiter {
             self.engine.retire(now);
             carry_out(self);
             self.retiring = !self.engine.is_settled();
+            if !self.retiring {
+                stop_ticking();
+            }
         }
         !self.retiring
     }
@@ -119,6 +122,7 @@ impl Limiter {
         if self.retiring && self.engine.is_settled() {
             self.retiring = false;
             let _ = hostcalls::set_effective_context(self.root_context);
+            stop_ticking();
             let _ = hostcalls::done();
         }
     }
@@ -212,6 +216,11 @@ impl Limiter {
             }
         }
     }
+}
+
+/// The host's timer of a root outlives the root: left alone, it fires for the life of the VM.
+fn stop_ticking() {
+    let _ = hostcalls::set_tick_period(Duration::ZERO);
 }
 
 /// What became of a request.

@@ -110,7 +110,15 @@ fn set_effective_context(mut caller: Caller<'_, Vm>, context: u32) -> Answer {
 }
 
 fn set_tick_period(mut caller: Caller<'_, Vm>, millis: u32) -> Answer {
-    caller.data_mut().current().tick_millis = Some(millis);
+    // A timer belongs to the root, whichever of its contexts asks for it.
+    let vm = caller.data_mut();
+    let root = match vm.current().root {
+        0 => vm.effective,
+        root => root,
+    };
+    if let Some(root) = vm.contexts.get_mut(&root) {
+        root.tick_millis = Some(millis);
+    }
     Ok(status::OK)
 }
 
