@@ -1,7 +1,11 @@
-//! `key`: what a rule counts by.
+//! `key`: what a rule counts by, and which values that can have.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use super::matcher;
 use super::value::{Fields, Value, Variant};
-use crate::matching::{KeyRecipe, MetadataPaths, Part, VALUE_BYTES_MAX};
+use crate::matching::{KeyRecipe, MetadataPaths, Part, VALUE_BYTES_MAX, network};
 
 /// The most parts of a key.
 pub const KEY_PARTS_MAX: usize = 8;
@@ -61,4 +65,39 @@ fn metadata(value: &Value<'_>) -> Option<Part> {
 fn fixed(value: &Value<'_>) -> Option<Part> {
     let text = value.text("a text", VALUE_MAX, |_| true)?;
     Some(Part::Value(text.to_owned()))
+}
+
+/// A value of a part in the spelling in which it is counted. One that no request can have is
+/// refused: whoever wrote it would take it to be in force. Without a part, any.
+pub(super) fn value_of<'d>(value: &Value<'d>, part: Option<&Part>) -> Option<Cow<'d, str>> {
+    let text = value.short_text(VALUE_MAX)?;
+    match part {
+        Some(Part::Header(_)) if text.bytes().any(|byte| b"\0\r\n".contains(&byte)) => {
+            value.expected("a header's value, which has no line ends")
+        }
+        Some(Part::ClientIp { v4, v6 }) => counted_network(value, text, (*v4, *v6)),
+        Some(Part::Method) => matcher::method(value).map(Into::into),
+        Some(Part::Host) => matcher::name_of_host(value, text).map(Into::into),
+        Some(Part::Path) if !matcher::is_path(text) => value.expected(matcher::A_PATH),
+        Some(Part::Metadata(_) | Part::Property(_)) if text.is_empty() => {
+            value.expected("a text, since Envoy does not tell an empty value from none")
+        }
+        Some(Part::Value(fixed)) if text != fixed => {
+            value.expected(format_args!("{fixed:?}, which this part always is"))
+        }
+        _ => Some(text.into()),
+    }
+}
+
+/// The text of a network that is an address as `client_ip` cuts it.
+fn counted_network<'d>(value: &Value<'d>, text: &str, (v4, v6): (u8, u8)) -> Option<Cow<'d, str>> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return value.expected("an IP address such as \"203.0.113.7\"");
+    };
+    let counted = network(address, v4, v6);
+    if counted == address.to_canonical() {
+        Some(counted.to_string().into())
+    } else {
+        value.expected(format_args!("the network that is counted, \"{counted}\""))
+    }
 }

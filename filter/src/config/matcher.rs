@@ -72,7 +72,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<Matcher> {
 }
 
 /// Methods are compared in their case, so a lower-case one is a mistake, not a method.
-fn method(value: &Value<'_>) -> Option<String> {
+pub(super) fn method(value: &Value<'_>) -> Option<String> {
     let allowed =
         |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
     value
@@ -95,9 +95,24 @@ fn host(value: &Value<'_>) -> Option<HostPattern> {
             .strip_prefix('.')
             .is_some_and(is_name)
             .then(|| HostPattern::Suffix(suffix.to_owned())),
-        None => (is_name(&host) || is_bracketed_v6(&host)).then_some(HostPattern::Exact(host)),
+        None => is_host(&host).then_some(HostPattern::Exact(host)),
     };
     pattern.or_else(|| value.expected(WHAT))
+}
+
+/// One host as requests are taken to have it: in lower case, without the dot that may end it.
+pub(super) fn name_of_host(value: &Value<'_>, text: &str) -> Option<String> {
+    let host = text.to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    if is_host(host) {
+        Some(host.to_owned())
+    } else {
+        value.expected("a host such as \"api.example.com\", without a port")
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    is_name(host) || is_bracketed_v6(host)
 }
 
 fn is_name(host: &str) -> bool {
@@ -117,15 +132,23 @@ fn is_bracketed_v6(host: &str) -> bool {
 }
 
 /// A query or a fragment would never match, since tests see the path without them.
+pub(super) const A_PATH: &str = "a path that begins with \"/\", without \"?\" or \"#\"";
+
 fn path(value: &Value<'_>) -> Option<String> {
-    const WHAT: &str = "a path that begins with \"/\", without \"?\" or \"#\"";
-    let allowed = |byte: u8| byte.is_ascii_graphic() && !b"?#".contains(&byte);
-    let path = value.text(WHAT, PATH_BYTES_MAX, allowed)?;
-    if path.starts_with('/') {
+    let path = value.text(A_PATH, PATH_BYTES_MAX, in_path)?;
+    if is_path(path) {
         Some(path.to_owned())
     } else {
-        value.expected(WHAT)
+        value.expected(A_PATH)
     }
+}
+
+pub(super) fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(in_path)
+}
+
+fn in_path(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"?#".contains(&byte)
 }
 
 fn header(value: &Value<'_>) -> Option<NamedTest> {

@@ -108,6 +108,8 @@ impl Config {
 #[cfg(test)]
 mod bounds_tests;
 #[cfg(test)]
+mod overrides_tests;
+#[cfg(test)]
 mod rule_bounds_tests;
 #[cfg(test)]
 mod tests;

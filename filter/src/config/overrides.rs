@@ -2,7 +2,7 @@
 
 use super::fallback::Fallback;
 use super::value::{Fields, Value};
-use super::{Cost, KEY_PARTS_MAX, OnFailure, VALUE_MAX, limit};
+use super::{Cost, KEY_PARTS_MAX, OnFailure, key, limit};
 use crate::limit::Limit;
 use crate::matching::{Key, KeyRecipe};
 
@@ -73,7 +73,10 @@ impl Overrides {
 
     /// The text of a key that no earlier override has.
     fn new_key(&self, value: &Value<'_>, base: Base<'_>) -> Option<String> {
-        let values = value.list((1, KEY_PARTS_MAX), |value| value.short_text(VALUE_MAX))?;
+        let mut parts = base.key.into_iter().flat_map(|key| &key.parts);
+        let values = value.list((1, KEY_PARTS_MAX), |value| {
+            key::value_of(value, parts.next())
+        })?;
         let parts = base.key.map_or(values.len(), |key| key.parts.len());
         if values.len() != parts {
             let found = values.len();
@@ -81,6 +84,7 @@ impl Overrides {
                 "expected a value for each part of the rule's key, {parts}, found {found}"
             ));
         }
+        let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
         let text = Key::of(&values).text;
         match self.place(&text) {
             Ok(_) => value.refuse("expected a key that no earlier override has"),

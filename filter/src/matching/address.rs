@@ -24,7 +24,7 @@ pub(super) fn parse_address(text: &[u8]) -> Option<IpAddr> {
 /// The network of `address`: the first `v4` or `v6` bits kept, the rest zero. An IPv4 address that
 /// was mapped into IPv6 (`::ffff:1.2.3.4`) is an IPv4 address, so a client has one network however
 /// the listener is bound. More bits than the address has keep all of it.
-pub(super) fn network(address: IpAddr, v4: u8, v6: u8) -> IpAddr {
+pub(crate) fn network(address: IpAddr, v4: u8, v6: u8) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(ip) => {
             let dropped = 32_u32.saturating_sub(u32::from(v4));

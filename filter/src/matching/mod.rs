@@ -8,6 +8,7 @@ mod pattern;
 mod request;
 mod value_test;
 
+pub(crate) use address::network;
 pub use key::{
     Key, KeyRecipe, MetadataPaths, Part, REDIS_KEY_BYTES_MAX, VALUE_BYTES_MAX, redis_key,
 };

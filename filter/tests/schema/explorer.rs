@@ -7,7 +7,7 @@ use velocitygate::config::{Breaker, Config};
 /// A document with a rule in which every field may be put.
 fn base() -> Json {
     let rule = json!({
-        "name": "r", "limit": { "requests": 10, "per": "1s" }, "key": [{ "value": "a" }],
+        "name": "r", "limit": { "requests": 10, "per": "1s" }, "key": [{ "query": "a" }],
     });
     // The widest window, since fewer calls than it holds can be asked for.
     json!({ "breaker": { "window": Breaker::WINDOW_MAX }, "rules": [rule] })

@@ -66,7 +66,7 @@ fn every_valid_file_fits_the_schema() {
 
 /// Mistakes in how values fit together, or in values with a grammar of their own. The reader sees
 /// these, and the schema does not.
-const UNSEEN: [&str; 55] = [
+const UNSEEN: [&str; 65] = [
     "breaker_max_open_below_open",
     "breaker_minimum_above_window",
     "breaker_slow_call_above_timeout",
@@ -101,11 +101,21 @@ const UNSEEN: [&str; 55] = [
     "name_twice",
     "override_below_cost",
     "override_burst_of_a_window",
+    "override_client_ip",
+    "override_client_ip_host_bits",
+    "override_client_ip_twice",
+    "override_fixed_value",
+    "override_header_break",
+    "override_host",
+    "override_host_twice",
     "override_key_too_many_values",
     "override_key_twice",
     "override_local_below_cost",
+    "override_method",
     "override_never_full",
     "override_nothing",
+    "override_path",
+    "override_property_empty",
     "override_two_outcomes",
     "override_unlimited_and_denied",
     "overrides_without_key",

@@ -1,0 +1,65 @@
+//! Overrides compare what is counted: their values are read as requests are.
+
+use super::tests::{parse, with_rule};
+use super::*;
+use crate::testing::FakeHost;
+use serde_json::{Value as Json, json};
+
+/// How a request is treated by a rule that counts by `part` and denies `value`.
+fn treated(part: &Json, value: &str, host: &FakeHost) -> Treatment {
+    let rule = json!({ "key": [part], "overrides": [{ "key": [value], "deny": true }] });
+    let config = parse(&with_rule(&rule)).expect(value);
+    let request = Request::new(host);
+    let (_, treatment) = config.applicable(&request).next().expect("one rule");
+    treatment
+}
+
+#[test]
+fn a_value_matches_in_any_spelling_of_what_is_counted() {
+    let host = FakeHost::with_headers(&[(":authority", "Api.example.com.:443")]);
+    for value in ["api.example.com", "API.Example.Com", "api.example.com."] {
+        let treatment = treated(&json!({ "host": true }), value, &host);
+        assert_eq!(treatment, Treatment::Deny, "{value}");
+    }
+    let by_v6 = json!({ "client_ip": {} });
+    let host = FakeHost::default().property("source.address", "[2001:db8:0:1::7]:80");
+    for value in [
+        "2001:db8:0:1::",
+        "2001:DB8:0:1:0:0:0:0",
+        "2001:0db8:0000:0001::",
+    ] {
+        assert_eq!(treated(&by_v6, value, &host), Treatment::Deny, "{value}");
+    }
+    let by_v4 = json!({ "client_ip": { "v4": 24 } });
+    for address in ["203.0.113.7:80", "[::ffff:203.0.113.9]:80"] {
+        let host = FakeHost::default().property("source.address", address);
+        for value in ["203.0.113.0", "::ffff:203.0.113.0"] {
+            assert_eq!(treated(&by_v4, value, &host), Treatment::Deny, "{value}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_some_request_has_is_taken_as_it_is() {
+    let host = FakeHost::with_headers(&[
+        (":method", "GET"),
+        (":path", "/a%20b?q=+%25&none="),
+        (":authority", "[2001:db8::1]"),
+        ("cookie", "sid=%2520"),
+        ("x", ""),
+    ]);
+    let host = host.property("xds.route_name", "A b");
+    for (part, value) in [
+        (json!({ "method": true }), "GET"),
+        (json!({ "path": true }), "/a%20b"),
+        (json!({ "host": true }), "[2001:db8::1]"),
+        (json!({ "query": "q" }), " %"),
+        (json!({ "query": "none" }), ""),
+        (json!({ "cookie": "sid" }), "%20"),
+        (json!({ "header": "x" }), ""),
+        (json!({ "property": ["xds", "route_name"] }), "A b"),
+        (json!({ "value": "web" }), "web"),
+    ] {
+        assert_eq!(treated(&part, value, &host), Treatment::Deny, "{part}");
+    }
+}
