@@ -1,6 +1,7 @@
 //! `chaos check`: what is wrong with configurations, without an Envoy. The filter's own parser
 //! judges its part; `wiring` knows the mistakes around it that a file can show.
 
+mod store;
 mod wiring;
 
 use std::fmt;
@@ -123,7 +124,14 @@ impl Findings {
     fn judge(&mut self, place: &str, document: &[u8]) -> Option<Config> {
         self.checked += 1;
         match Config::parse(document) {
-            Ok(config) => Some(config),
+            Ok(config) => {
+                if config.rules.is_empty() {
+                    let warning =
+                        format!("{place}rules: there are none, so nothing is limited: add one");
+                    self.warnings.push(warning);
+                }
+                Some(config)
+            }
             Err(problems) => {
                 let lines = problems.lines().map(|line| format!("{place}{line}"));
                 self.errors.extend(lines);
@@ -142,3 +150,5 @@ fn discovered(tree: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wiring_tests;

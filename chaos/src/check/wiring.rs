@@ -2,28 +2,29 @@
 
 use serde_json::Value;
 use velocitygate::config::Config;
-use velocitygate::units::Micros;
+use velocitygate::matching::Part;
 
+use super::store;
 use crate::plugin::{Plugin, field, plugins};
 
 /// The `root_id` of the bridge.
-const BRIDGE: &str = "velocitygate_redis";
+pub(super) const BRIDGE: &str = "velocitygate_redis";
 /// The labels that the filter writes into its metrics' names.
 const LABELS: [&str; 6] = ["rule", "decision", "result", "class", "state", "to"];
 
 /// One mistake to look for: `place: mistake: fix`, when it is there.
-type Check = fn(&Wiring<'_>) -> Option<String>;
+pub(super) type Check = fn(&Wiring<'_>) -> Option<String>;
 
 /// Of a plugin, wherever it is.
-const OF_PLUGIN: [Check; 2] = [policy, idle_timeout];
+const OF_PLUGIN: [Check; 3] = [policy, idle_timeout, client_address];
 /// Of a whole bootstrap.
-const OF_BOOTSTRAP: [Check; 5] = [cluster, bridge, extension, vm_ids, stats_tags];
+const OF_BOOTSTRAP: [Check; 3] = [extension, vm_ids, stats_tags];
 
-struct Wiring<'t> {
-    tree: &'t Value,
+pub(super) struct Wiring<'t> {
+    pub(super) tree: &'t Value,
     plugin: &'t Plugin<'t>,
     /// `None` when it was refused: then nothing is said of what it would have named.
-    config: Option<&'t Config>,
+    pub(super) config: Option<&'t Config>,
 }
 
 /// All mistakes around one plugin.
@@ -33,11 +34,9 @@ pub(super) fn warnings(tree: &Value, plugin: &Plugin<'_>, config: Option<&Config
         plugin,
         config,
     };
-    let of_bootstrap: &[Check] = match field(tree, "static_resources") {
-        Some(_) => &OF_BOOTSTRAP,
-        None => &[],
-    };
-    let checks = OF_PLUGIN.iter().chain(of_bootstrap);
+    let of_bootstrap = store::CHECKS.iter().chain(&OF_BOOTSTRAP);
+    let of_bootstrap = field(tree, "static_resources").map(|_| of_bootstrap);
+    let checks = OF_PLUGIN.iter().chain(of_bootstrap.into_iter().flatten());
     checks.filter_map(|check| check(&wiring)).collect()
 }
 
@@ -73,50 +72,42 @@ fn idle_timeout(wiring: &Wiring<'_>) -> Option<String> {
     if bounds.iter().any(bounded) {
         return None;
     }
-    let place = wiring.plugin.place.split(".http_filters").next()?;
     Some(format!(
-        "{place}.stream_idle_timeout: requests that wait in a VM that crashes would hang: set it to a few seconds"
+        "{}: requests that wait in a VM that crashes would hang: set it to a few seconds",
+        wiring.of_manager("stream_idle_timeout")
     ))
 }
 
-fn cluster(wiring: &Wiring<'_>) -> Option<String> {
-    let name = &wiring.config?.redis.cluster;
-    if wiring.cluster().is_some() || find(wiring.tree, "cds_config").is_some() {
+/// Envoy takes the client's address from `x-forwarded-for`, unless it is told which of it to trust.
+fn client_address(wiring: &Wiring<'_>) -> Option<String> {
+    let manager = wiring.plugin.manager?;
+    let mut parts = wiring.config?.rules.iter().flat_map(|it| &it.key.parts);
+    if !parts.any(|part| matches!(part, Part::ClientIp { .. })) {
+        return None;
+    }
+    let is_said = |name: &str| field(manager, name).is_some_and(says_something);
+    let ways = [
+        "use_remote_address",
+        "xff_num_trusted_hops",
+        "original_ip_detection_extensions",
+    ];
+    if ways.into_iter().any(is_said) {
         return None;
     }
     Some(format!(
-        "static_resources.clusters: there is no cluster {name:?}, which redis.cluster names: copy \
-         velocitygate_redis from envoy/envoy.yaml"
+        "{}: a rule counts by client_ip, but clients choose theirs in x-forwarded-for: set it to \
+         true; behind other proxies also xff_num_trusted_hops",
+        wiring.of_manager("use_remote_address")
     ))
 }
 
-fn bridge(wiring: &Wiring<'_>) -> Option<String> {
-    let cluster = wiring.cluster()?;
-    let fix = "copy velocitygate_redis from envoy/envoy.yaml";
-    let Some(name) = find(cluster, "server_listener_name") else {
-        return Some(format!(
-            "static_resources.clusters: {} leads to no envoy_internal_address: {fix}",
-            cluster["name"]
-        ));
-    };
-    if find(wiring.tree, "lds_config").is_some() {
-        return None;
+/// Whether a field is set to something else than its default.
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Bool(flag) => *flag,
+        Value::Array(items) => !items.is_empty(),
+        number => whole(number).is_some_and(|it| it > 0),
     }
-    let Some(listener) = wiring.bridge().filter(|it| !plugins(it, BRIDGE).is_empty()) else {
-        return Some(format!(
-            "static_resources.listeners: there is no internal_listener {name} with a plugin of \
-             root_id {BRIDGE:?}: {fix}"
-        ));
-    };
-    let timeout = wiring.config?.redis.timeout;
-    let written = find(listener, "op_timeout")?;
-    let allowed = Micros((seconds(written)? * 1e6) as u64);
-    (allowed < timeout).then(|| {
-        format!(
-            "static_resources.listeners: redis_proxy's op_timeout {written} of {name} ends calls \
-             before redis.timeout ({timeout}) does: make it slightly longer"
-        )
-    })
 }
 
 fn extension(wiring: &Wiring<'_>) -> Option<String> {
@@ -160,27 +151,26 @@ fn stats_tags(wiring: &Wiring<'_>) -> Option<String> {
 }
 
 impl<'t> Wiring<'t> {
-    /// The cluster that the filter calls.
-    fn cluster(&self) -> Option<&'t Value> {
-        let name = &self.config?.redis.cluster;
-        self.resources("clusters")
-            .find(|it| it["name"] == *name.as_str())
-    }
-
-    /// The internal listener that this cluster leads to.
-    fn bridge(&self) -> Option<&'t Value> {
-        let name = find(self.cluster()?, "server_listener_name")?;
-        self.resources("listeners")
-            .find(|it| it["name"] == *name && field(it, "internal_listener").is_some())
-    }
-
-    fn resources(&self, kind: &str) -> impl Iterator<Item = &'t Value> + use<'t> {
+    pub(super) fn resources(&self, kind: &str) -> impl Iterator<Item = &'t Value> + use<'t> {
         let resources = field(self.tree, "static_resources").and_then(|it| field(it, kind));
         resources.and_then(Value::as_array).into_iter().flatten()
+    }
+
+    /// The place of a field of the connection manager.
+    fn of_manager(&self, name: &str) -> String {
+        let place = &self.plugin.place;
+        let manager = place.split(".http_filters").next().unwrap_or(place);
+        format!("{manager}.{name}")
     }
 }
 
 /// A duration as protobuf's JSON has it, such as `0.06s`.
-fn seconds(duration: &Value) -> Option<f64> {
+pub(super) fn seconds(duration: &Value) -> Option<f64> {
     duration.as_str()?.strip_suffix('s')?.parse().ok()
+}
+
+/// A whole number, which protobuf's JSON also has as a string.
+pub(super) fn whole(number: &Value) -> Option<u64> {
+    let text = || number.as_str()?.parse().ok();
+    number.as_u64().or_else(text)
 }

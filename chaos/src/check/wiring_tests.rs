@@ -1,0 +1,213 @@
+//! Mistakes around the filter, each made in the shipped configuration.
+
+use serde_json::{Value, json};
+
+use super::tests::{CONFIG, MANAGER, PLACE, said_of, shipped};
+use crate::exit::Exit;
+
+const BRIDGE: &str = "/static_resources/listeners/1";
+
+/// What is done to the shipped configuration, and what the warning about it begins and ends with.
+type Mistake = (fn(&mut Value), &'static str, &'static str);
+
+const MISTAKES: [Mistake; 17] = [
+    (
+        |t| drop(take(t, CONFIG, "failure_policy")),
+        PLACE,
+        "set it to FAIL_RELOAD",
+    ),
+    (
+        |t| {
+            t.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][0]["typed_config"]["config"]
+                ["failure_policy"] = json!("FAIL_OPEN")
+        },
+        "static_resources.listeners[1]",
+        "set it to FAIL_RELOAD",
+    ),
+    (
+        |t| drop(take(t, MANAGER, "stream_idle_timeout")),
+        "static_resources",
+        "a few seconds",
+    ),
+    (
+        |t| t.pointer_mut(MANAGER).unwrap()["stream_idle_timeout"] = json!("0s"),
+        "static_resources",
+        "a few seconds",
+    ),
+    (
+        |t| t["static_resources"]["clusters"][0]["name"] = json!("other"),
+        "static_resources.clusters: there is no cluster \"velocitygate_redis\"",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| t["static_resources"]["clusters"][0]["load_assignment"] = json!({}),
+        "static_resources.clusters: \"velocitygate_redis\" leads to no",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| drop(take(t, BRIDGE, "internal_listener")),
+        "static_resources.listeners: there is no internal_listener \"velocitygate_redis\"",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| t.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][0] = json!({}),
+        "static_resources.listeners: there is no internal_listener",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| {
+            t.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1]["typed_config"]["settings"]
+                ["op_timeout"] = json!("0.049s")
+        },
+        "static_resources.listeners: redis_proxy's op_timeout \"0.049s\"",
+        "before redis.timeout (50ms) does: make it slightly longer",
+    ),
+    (
+        |t| drop(take(t, "", "bootstrap_extensions")),
+        "bootstrap_extensions: ",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| t.pointer_mut(CONFIG).unwrap()["vm_config"]["vm_id"] = json!("velocitygate_redis"),
+        PLACE,
+        "give each its own",
+    ),
+    (
+        |t| {
+            drop(
+                t["stats_config"]["stats_tags"]
+                    .as_array_mut()
+                    .unwrap()
+                    .split_off(4),
+            )
+        },
+        "stats_config.stats_tags: no state, to, ",
+        "from envoy/envoy.yaml",
+    ),
+    (
+        |t| {
+            counts_by_client(t);
+            take(t, MANAGER, "use_remote_address");
+        },
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.use_remote_address: \
+         a rule counts by client_ip, but clients choose theirs in x-forwarded-for: ",
+        "also xff_num_trusted_hops",
+    ),
+    (
+        |t| t["static_resources"]["clusters"][1]["name"] = json!("other"),
+        "static_resources.clusters: there is no cluster \"redis\", to which the internal listener",
+        "add it, or correct the name",
+    ),
+    (
+        |t| {
+            leads_by_tcp(
+                t,
+                json!({ "weighted_clusters": { "clusters": [
+                { "name": "redis", "weight": 1 }, { "name": "gone", "weight": 1 } ] } }),
+            );
+        },
+        "static_resources.clusters: there is no cluster \"gone\"",
+        "add it, or correct the name",
+    ),
+    (
+        |t| {
+            let thresholds = json!([
+                { "priority": "HIGH", "max_requests": 1 },
+                { "max_connections": 1024, "max_pending_requests": "1023" },
+            ]);
+            t["static_resources"]["clusters"][0]["circuit_breakers"]["thresholds"] = thresholds;
+        },
+        "static_resources.clusters: circuit_breakers of \"velocitygate_redis\" allow \
+         max_pending_requests 1023, but 1024 requests of a worker may wait (redis.max_waiting): ",
+        "for all workers together",
+    ),
+    (
+        |t| {
+            leads_by_tcp(t, json!({ "cluster": "redis" }));
+            replace_in_rules(t, "\"max_waiting\": 1024", "\"max_waiting\": 1025");
+            take(t, "/static_resources/clusters/1", "circuit_breakers");
+        },
+        "static_resources.clusters: circuit_breakers of \"redis\" allow max_connections 1024, \
+         max_pending_requests 1024, but 1025 ",
+        "for all workers together",
+    ),
+];
+
+fn replace_in_rules(tree: &mut Value, from: &str, to: &str) {
+    let rules = &mut tree.pointer_mut(CONFIG).unwrap()["configuration"]["value"];
+    let text = rules.as_str().unwrap();
+    assert!(text.contains(from), "{text}");
+    *rules = json!(text.replace(from, to));
+}
+
+fn counts_by_client(tree: &mut Value) {
+    replace_in_rules(
+        tree,
+        r#"{ "header": "x-api-key" }"#,
+        r#"{ "client_ip": {} }"#,
+    );
+}
+
+/// `tcp_proxy` with these fields in the place of `redis_proxy`.
+fn leads_by_tcp(tree: &mut Value, fields: Value) {
+    let mut config = fields;
+    config["@type"] =
+        json!("type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy");
+    tree.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1]["typed_config"] = config;
+}
+
+/// What is done to the shipped configuration without making a mistake.
+const VARIATIONS: [fn(&mut Value); 6] = [
+    counts_by_client,
+    |t| drop(take(t, MANAGER, "use_remote_address")),
+    |t| {
+        counts_by_client(t);
+        take(t, MANAGER, "use_remote_address");
+        t.pointer_mut(MANAGER).unwrap()["xffNumTrustedHops"] = json!(1);
+    },
+    |t| {
+        counts_by_client(t);
+        t.pointer_mut(MANAGER).unwrap()["use_remote_address"] = json!(false);
+        t.pointer_mut(MANAGER).unwrap()["original_ip_detection_extensions"] = json!([{}]);
+    },
+    |t| leads_by_tcp(t, json!({ "cluster": "redis" })),
+    // redis_proxy asks no circuit breaker.
+    |t| {
+        let thresholds = json!([{ "max_connections": 1, "max_pending_requests": 1 }]);
+        t["static_resources"]["clusters"][1]["circuit_breakers"]["thresholds"] = thresholds;
+    },
+];
+
+#[test]
+fn what_is_no_mistake_is_no_warning() {
+    for (number, vary) in VARIATIONS.into_iter().enumerate() {
+        let mut tree = shipped();
+        vary(&mut tree);
+        let (text, _) = said_of(&tree);
+        assert_eq!(text, "ok, 1 configuration\n", "{number}");
+    }
+}
+
+#[test]
+fn each_mistake_of_wiring_is_a_warning_of_its_own_with_the_fix() {
+    for (number, (make, begin, end)) in MISTAKES.into_iter().enumerate() {
+        let mut tree = shipped();
+        make(&mut tree);
+        let (text, exit) = said_of(&tree);
+        assert_eq!(exit, Exit::Success, "{number}: {text}");
+        let lines: Vec<_> = text.lines().collect();
+        let [warning, "ok, 1 configuration, 1 warning"] = lines[..] else {
+            panic!("{number}: {text}");
+        };
+        assert!(
+            warning.starts_with(&format!("warning: {begin}")),
+            "{number}: {warning}"
+        );
+        assert!(warning.ends_with(end), "{number}: {warning}");
+    }
+}
+
+fn take(tree: &mut Value, at: &str, name: &str) -> Value {
+    let fields = tree.pointer_mut(at).unwrap().as_object_mut().unwrap();
+    fields.remove(name).unwrap()
+}
