@@ -39,6 +39,8 @@ pub struct Plugin<'t> {
     pub config: &'t Value,
     /// The settings of the connection manager that it is a filter of, when the file has them.
     pub manager: Option<&'t Value>,
+    /// Whether the filter is `disabled: true`: it runs only where a route turns it on.
+    pub disabled: bool,
 }
 
 impl Source {
@@ -67,37 +69,43 @@ fn is_envoy(tree: &Value) -> bool {
 /// All plugin configurations with this `root_id`, in the order of the tree.
 pub fn plugins<'t>(tree: &'t Value, root_id: &str) -> Vec<Plugin<'t>> {
     let mut found = Vec::new();
-    collect(tree, root_id, (String::new(), None), &mut found);
+    let root = Plugin {
+        place: String::new(),
+        config: tree,
+        manager: None,
+        disabled: false,
+    };
+    collect(root, root_id, &mut found);
     found
 }
 
-fn collect<'t>(
-    tree: &'t Value,
-    root_id: &str,
-    (place, manager): (String, Option<&'t Value>),
-    found: &mut Vec<Plugin<'t>>,
-) {
+/// Collects from `here`, which stands for any message on the way as if it were a plugin.
+fn collect<'t>(mut here: Plugin<'t>, root_id: &str, found: &mut Vec<Plugin<'t>>) {
+    let tree = here.config;
+    if field(tree, "http_filters").is_some() {
+        here.manager = Some(tree);
+    }
+    here.disabled |= field(tree, "disabled").is_some_and(|it| it == true);
+    let inside = |place, config| Plugin {
+        place,
+        config,
+        ..here
+    };
     match tree {
         Value::Object(fields) => {
-            let is_manager = field(tree, "http_filters").is_some();
-            let manager = if is_manager { Some(tree) } else { manager };
+            let place = &here.place;
+            let dot = if place.is_empty() { "" } else { "." };
             for (name, inner) in fields {
-                let dot = if place.is_empty() { "" } else { "." };
-                let inside = format!("{place}{dot}{name}");
-                collect(inner, root_id, (inside, manager), found);
+                collect(inside(format!("{place}{dot}{name}"), inner), root_id, found);
             }
             if field(tree, "root_id").is_some_and(|it| it == root_id) {
-                found.push(Plugin {
-                    place,
-                    config: tree,
-                    manager,
-                });
+                found.push(here);
             }
         }
         Value::Array(items) => {
+            let place = &here.place;
             for (index, inner) in items.iter().enumerate() {
-                let inside = format!("{place}[{index}]");
-                collect(inner, root_id, (inside, manager), found);
+                collect(inside(format!("{place}[{index}]"), inner), root_id, found);
             }
         }
         _ => {}

@@ -1,13 +1,18 @@
 //! The request as the command line describes it.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use axum::http::Uri;
 use clap::Args;
-use velocitygate::matching::Host;
+use velocitygate::matching::{Host, Request};
+
+/// The property that `--client-ip` describes.
+const CLIENT: &str = "source.address";
 
 /// What `chaos explain` is told.
 #[derive(Debug, Args)]
@@ -33,8 +38,11 @@ pub struct Arguments {
 /// A request that never was.
 #[derive(Debug)]
 pub(super) struct Described {
+    /// As Envoy has them: names in lower case, and a `Host` header is the authority.
     headers: Vec<(String, Vec<u8>)>,
     properties: Vec<(String, Vec<u8>)>,
+    /// Properties that were asked for and not described.
+    lacking: RefCell<BTreeSet<String>>,
 }
 
 impl Arguments {
@@ -46,30 +54,51 @@ impl Arguments {
             )
         })?;
         let target = url.path_and_query().map_or("/", |target| target.as_str());
-        let mut headers = vec![(":method", self.method.as_str()), (":path", target)];
-        headers.extend(url.authority().map(|host| (":authority", host.as_str())));
-        headers.extend(url.scheme_str().map(|scheme| (":scheme", scheme)));
-        let mut headers: Vec<_> = headers.into_iter().map(owned).collect();
+        let mut given = Vec::new();
         for header in &self.header {
-            headers.push(owned(named(header, ':').with_context(|| {
+            given.push(owned(named(header, ':').with_context(|| {
                 format!("--header: expected 'name: value', found {header:?}")
             })?));
         }
+        let mut headers = vec![(":method", self.method.as_str()), (":path", target)];
+        headers.extend(url.scheme_str().map(|scheme| (":scheme", scheme)));
+        let mut headers: Vec<_> = headers.into_iter().map(owned).collect();
+        headers.extend(authority(&url, &given)?);
+        headers.extend(given.into_iter().filter(|(name, _)| name != "host"));
+        Ok(Described {
+            headers,
+            properties: self.properties()?,
+            lacking: RefCell::default(),
+        })
+    }
+
+    fn properties(&self) -> Result<Vec<(String, Vec<u8>)>> {
         let mut properties = Vec::new();
         for property in &self.property {
-            properties.push(owned(named(property, '=').with_context(|| {
-                format!("--property: expected path=value, found {property:?}")
-            })?));
+            let (path, value) = named(property, '=')
+                .with_context(|| format!("--property: expected path=value, found {property:?}"))?;
+            properties.push((path.to_owned(), value.into()));
         }
         if let Some(ip) = self.client_ip {
             let address = SocketAddr::new(ip, 0).to_string();
-            properties.push(owned(("source.address", &address)));
+            properties.push((CLIENT.to_owned(), address.into()));
         }
-        Ok(Described {
-            headers,
-            properties,
-        })
+        Ok(properties)
     }
+}
+
+/// What Envoy makes the authority: a `Host` header says more than the URL, which may be there only
+/// to name a path.
+fn authority(url: &Uri, given: &[(String, Vec<u8>)]) -> Result<Option<(String, Vec<u8>)>> {
+    let mut hosts = given.iter().filter(|(name, _)| name == "host");
+    let host = hosts.next().map(|(_, value)| value.clone());
+    if hosts.next().is_some() {
+        bail!("--header: expected one host, found more");
+    }
+    let of_url = url.authority().map(|host| host.as_str().into());
+    Ok(host
+        .or(of_url)
+        .map(|value| (":authority".to_owned(), value)))
 }
 
 fn named(text: &str, separator: char) -> Option<(&str, &str)> {
@@ -78,43 +107,54 @@ fn named(text: &str, separator: char) -> Option<(&str, &str)> {
 }
 
 fn owned((name, value): (&str, &str)) -> (String, Vec<u8>) {
-    (name.to_owned(), value.as_bytes().to_vec())
+    (name.to_ascii_lowercase(), value.into())
+}
+
+impl Described {
+    /// The arguments that describe what was asked for and is not described.
+    pub(super) fn hints(&self) -> Vec<String> {
+        let lacking = self.lacking.borrow();
+        let hint = |path: &String| match &**path {
+            CLIENT => "--client-ip ADDRESS".to_owned(),
+            path => format!("--property {path}=VALUE"),
+        };
+        lacking.iter().map(hint).collect()
+    }
 }
 
 impl Host for Described {
-    /// As Envoy has them: names in lower case, and a `Host` header is the authority.
     fn headers(&self) -> Vec<(String, Vec<u8>)> {
-        let headers = self.headers.iter();
-        let lower = headers.map(|(name, value)| match name.to_ascii_lowercase() {
-            host if host == "host" => (":authority".to_owned(), value.clone()),
-            name => (name, value.clone()),
-        });
-        lower.collect()
+        self.headers.clone()
     }
 
     fn property(&self, path: &[String]) -> Option<Vec<u8>> {
         let path = path.join(".");
         let mut known = self.properties.iter();
         let found = known.find(|(name, _)| *name == path);
+        if found.is_none() {
+            self.lacking.borrow_mut().insert(path);
+        }
         found.map(|(_, value)| value.clone())
     }
 }
 
 impl fmt::Display for Described {
+    /// The request line, and each header that was given more than once as Envoy joins it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = Request::new(self);
         let get = |name: &str| {
-            let mut headers = self.headers.iter();
-            let found = headers.find(|(header, _)| header == name);
-            found.map_or(String::new(), |(_, value)| {
-                String::from_utf8_lossy(value).into_owned()
-            })
+            let value = request.header(name).unwrap_or_default();
+            String::from_utf8_lossy(&value).into_owned()
         };
-        write!(
-            f,
-            "{} {}{}",
-            get(":method"),
-            get(":authority"),
-            get(":path")
-        )
+        let (method, host, target) = (get(":method"), get(":authority"), get(":path"));
+        write!(f, "{method} {host}{target}")?;
+        let names: BTreeSet<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
+        for name in names {
+            let count = request.header_values(name).count();
+            if count > 1 {
+                write!(f, "\n{name}: {} ({count} headers, joined)", get(name))?;
+            }
+        }
+        Ok(())
     }
 }

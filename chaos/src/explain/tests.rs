@@ -166,18 +166,85 @@ fn an_envoy_configuration_is_explained_under_the_place_of_each_plugin() {
 fn a_host_header_is_the_authority_and_an_ipv6_client_has_its_network() {
     let rules = r#"{ "rules": [{ "name": "r", "key": [{ "host": true }, { "client_ip": {} }],
         "limit": { "requests": 1, "per": "1s" } }] }"#;
-    let text = of_document(
-        rules,
-        &["/", "--header=Host: A.test", "--client-ip=2001:db8::1"],
+    for url in ["/", "https://b.test/"] {
+        let words = [url, "--header=HOST: A.test", "--client-ip=2001:db8::1"];
+        let text = of_document(rules, &words);
+        assert!(text.starts_with("GET A.test/\n"), "{text}");
+        assert!(text.contains("vg:{r:a.test|2001:db8::}:tb"), "{text}");
+    }
+}
+
+#[test]
+fn a_filter_that_is_disabled_is_shown_as_off() {
+    let file = repository().join("envoy/per-route.yaml");
+    let text = explained(&file, &["/"]).unwrap();
+    let off = "\noff (disabled: true) but where a route turns it on; there:\n\nlogin: counts it\n";
+    assert!(text.contains(off), "{text}");
+    let on = explained(&repository().join("envoy/minimal.yaml"), &["/"]).unwrap();
+    assert!(!on.contains("off (disabled"), "{on}");
+}
+
+#[test]
+fn what_rules_look_at_and_nobody_described_is_named_with_its_argument() {
+    let rules = r#"{ "rules": [
+        { "name": "route", "match": { "property": [{ "path": ["xds", "route_name"], "exact": "login" }] },
+          "limit": { "requests": 1, "per": "1s" } },
+        { "name": "client", "key": [{ "client_ip": {} }, { "metadata": ["jwt", "sub"] }],
+          "limit": { "requests": 1, "per": "1s" } }] }"#;
+    let text = of_document(rules, &["/"]);
+    let hints = "\nThe rules also look at what was not described:\n\
+                 \x20 --property metadata.filter_metadata.jwt.sub=VALUE\n\
+                 \x20 --client-ip ADDRESS\n\
+                 \x20 --property xds.route_metadata.filter_metadata.jwt.sub=VALUE\n\
+                 \x20 --property xds.route_name=VALUE\n";
+    assert!(text.ends_with(hints), "{text}");
+    let words = [
+        "/",
+        "--client-ip=192.0.2.1",
+        "--property=metadata.filter_metadata.jwt.sub=a",
+        "--property=xds.route_name=login",
+    ];
+    let text = of_document(rules, &words);
+    assert!(!text.contains("not described"), "{text}");
+}
+
+#[test]
+fn a_repeated_header_is_shown_as_it_is_joined() {
+    let rules = r#"{ "rules": [{ "name": "r", "key": [{ "header": "x-plan" }],
+        "limit": { "requests": 1, "per": "1s" } }] }"#;
+    let words = [
+        "/",
+        "--header=X-Plan: free",
+        "--header=x-plan: gold",
+        "--header=y: 1",
+    ];
+    let text = of_document(rules, &words);
+    assert!(
+        text.starts_with("GET /\nx-plan: free,gold (2 headers, joined)\n\nr: counts it\n"),
+        "{text}"
     );
-    assert!(text.contains("vg:{r:a.test|2001:db8::}:tb"), "{text}");
+    assert!(text.contains("vg:{r:free,gold}:tb"), "{text}");
+}
+
+#[test]
+fn the_problems_of_a_bad_file_are_those_of_check_each_in_a_line() {
+    let file = repository().join("filter/tests/data/config/invalid/many_at_once.json");
+    let error = format!("{:#}", explained(&file, &["/"]).unwrap_err());
+    let (checked, _) = crate::check::check(std::slice::from_ref(&file));
+    let errors: Vec<_> = checked
+        .lines()
+        .filter(|it| it.contains(": error: "))
+        .collect();
+    assert!(errors.len() > 5, "{checked}");
+    let refused = format!("{}: refused\n{}", file.display(), errors.join("\n"));
+    assert_eq!(error, refused);
 }
 
 #[test]
 fn what_cannot_be_explained_says_what_is_expected() {
     let good = repository().join("envoy/envoy.yaml");
     let bad = repository().join("filter/tests/data/config/invalid/per_zero.json");
-    let cases: [(&Path, &[&str], &str); 6] = [
+    let cases: [(&Path, &[&str], &str); 7] = [
         (
             &good,
             &["http://[/"],
@@ -198,7 +265,16 @@ fn what_cannot_be_explained_says_what_is_expected() {
             &["/", "--property", "x"],
             "--property: expected path=value, found \"x\"",
         ),
-        (&bad, &["/"], "per_zero.json: rules[0].limit.per: expected "),
+        (
+            &bad,
+            &["/"],
+            "per_zero.json: error: rules[0].limit.per: expected ",
+        ),
+        (
+            &good,
+            &["/", "--header=host: a", "--header=Host: b"],
+            "--header: expected one host, found more",
+        ),
         (
             Path::new("/no/such/file"),
             &["/"],
