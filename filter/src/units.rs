@@ -59,13 +59,19 @@ impl Sub for Micros {
 }
 
 impl fmt::Display for Micros {
-    /// The largest unit that divides the span: `250us`, `50ms`, `1s`.
+    /// The largest unit that divides the span: `250us`, `50ms`, `1s`, `366d`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            us if us % 1_000_000 == 0 => write!(f, "{}s", us / 1_000_000),
-            us if us % 1_000 == 0 => write!(f, "{}ms", us / 1_000),
-            us => write!(f, "{us}us"),
-        }
+        const UNITS: [(u64, &str); 5] = [
+            (86_400_000_000, "d"),
+            (3_600_000_000, "h"),
+            (60_000_000, "m"),
+            (1_000_000, "s"),
+            (1_000, "ms"),
+        ];
+        let mut units = UNITS.iter();
+        let unit = units.find(|(unit, _)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        let (unit, name) = unit.unwrap_or(&(1, "us"));
+        write!(f, "{}{name}", self.0.checked_div(*unit).unwrap_or_default())
     }
 }
 
@@ -117,6 +123,10 @@ mod tests {
     fn display_picks_the_largest_exact_unit() {
         assert_eq!(Micros(250).to_string(), "250us");
         assert_eq!(Micros(50_000).to_string(), "50ms");
-        assert_eq!(Micros(60_000_000).to_string(), "60s");
+        assert_eq!(Micros(61_000_000).to_string(), "61s");
+        assert_eq!(Micros(60_000_000).to_string(), "1m");
+        assert_eq!(Micros::from_secs(7_200).to_string(), "2h");
+        assert_eq!(Micros::from_secs(366 * 86_400).to_string(), "366d");
+        assert_eq!(Micros(0).to_string(), "0us");
     }
 }

@@ -50,9 +50,9 @@ GET API.test:8443/api/v1?user=7&user=9
 
 per-key: counts it
   counter   vg:{per-key:alice|203.0.113.0}:tb
-  limit     100 in 60s, at most 20 at once (token_bucket)
+  limit     100 in 1m, at most 20 at once (token_bucket)
   cost      2
-  no Redis  local: each worker admits 50 in 60s, at most 10 at once (token_bucket)
+  no Redis  local: each worker admits 50 in 1m, at most 10 at once (token_bucket)
 
 trial (shadow): counts it
   counter   vg:{trial:}:fw (one for all)
@@ -76,7 +76,7 @@ tenant: skipped: the request lacks a part of its key, and missing_key is skip
 
 shared: counts it
   counter   vg:{shared:%-}:sl (one for all that lack a part)
-  limit     9 in 3600s (sliding_log)
+  limit     9 in 1h (sliding_log)
   cost      1
   lease     a worker takes up to 3 ahead, for 100ms
   no Redis  deny

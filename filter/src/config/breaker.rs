@@ -55,7 +55,7 @@ impl Breaker {
         match value.node() {
             Node::Text(off) if off == "off" => Some(None),
             Node::Object(_) => Self::read_object(value, timeout).map(Some),
-            _ => value.expected("an object or \"off\""),
+            _ => value.expected("\"off\" or an object such as {\"open\": \"250ms\"}"),
         }
     }
 

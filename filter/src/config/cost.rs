@@ -2,7 +2,7 @@
 
 use super::TOKENS_MAX;
 use super::document::Node;
-use super::value::Value;
+use super::value::{Fields, Value};
 use crate::limit::Limit;
 use crate::matching::Request;
 
@@ -56,28 +56,37 @@ impl Cost {
 
     /// A request that costs more than the limit ever admits could never pass.
     pub(super) fn read(value: &Value<'_>, limit: Option<&Limit>) -> Option<Self> {
-        let Node::Object(_) = value.node() else {
-            return tokens(value, limit).map(Self::Fixed);
-        };
-        value.object(|fields| {
-            let name = fields.required("header", Value::header_name);
-            let usual = limit.map(|limit| limit.capacity().min(HEADER_MAX));
-            let max = fields.or("max", usual, |value| tokens(value, limit));
-            let default = fields.or("default", Self::DEFAULT, |value| {
-                let default = tokens(value, limit)?;
-                match max {
-                    Some(max) if default > max => {
-                        value.expected(format_args!("at most \"max\", {max}"))
-                    }
-                    _ => Some(default),
+        match value.node() {
+            Node::Object(_) => value
+                .object(|fields| HeaderCost::read(value, fields, limit))
+                .map(Self::Header),
+            Node::Whole(_) | Node::Real(_) => tokens(value, limit).map(Self::Fixed),
+            _ => value.expected(format_args!(
+                "a whole number from 0 to {TOKENS_MAX}, or an object such as {{\"header\": \"x-cost\"}}"
+            )),
+        }
+    }
+}
+
+impl HeaderCost {
+    fn read(value: &Value<'_>, fields: &mut Fields<'_, '_>, limit: Option<&Limit>) -> Option<Self> {
+        let name = fields.required("header", Value::header_name);
+        let usual = limit.map(|limit| limit.capacity().min(HEADER_MAX));
+        let max = fields.or("max", usual, |value| tokens(value, limit));
+        let default = fields.or("default", Cost::DEFAULT, |value| {
+            let default = tokens(value, limit)?;
+            match max {
+                Some(max) if default > max => {
+                    value.expected(format_args!("at most \"max\", {max}"))
                 }
-            });
-            let (name, default, max) = (name?, default?, max?);
-            if default > max {
-                return value.refuse(format_args!("\"max\" is below the default, {default}"));
+                _ => Some(default),
             }
-            Some(Self::Header(HeaderCost { name, default, max }))
-        })
+        });
+        let (name, default, max) = (name?, default?, max?);
+        if default > max {
+            return value.refuse(format_args!("\"max\" is below the default, {default}"));
+        }
+        Some(Self { name, default, max })
     }
 }
 

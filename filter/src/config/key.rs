@@ -69,6 +69,7 @@ fn fixed(value: &Value<'_>) -> Option<Part> {
 
 /// A value of a part in the spelling in which it is counted. One that no request can have is
 /// refused: whoever wrote it would take it to be in force. Without a part, any.
+#[inline(never)]
 pub(super) fn value_of<'d>(value: &Value<'d>, part: Option<&Part>) -> Option<Cow<'d, str>> {
     let text = value.short_text(VALUE_MAX)?;
     match part {

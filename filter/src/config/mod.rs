@@ -7,6 +7,7 @@
 mod breaker;
 mod cost;
 mod document;
+mod examples;
 mod fallback;
 mod headers;
 mod key;

@@ -117,6 +117,8 @@ impl Override {
             }
             (false, Some(()), None) => Some(Self::Unlimited),
             (false, None, Some(())) => Some(Self::Deny),
+            // What it was meant to be is noted as unknown.
+            (false, None, None) if fields.has_strangers() => None,
             (false, None, None) => value.refuse(format_args!("expected {WHAT}")),
             _ => value.refuse(format_args!("expected only one of {WHAT}")),
         }

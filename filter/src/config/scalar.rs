@@ -90,7 +90,7 @@ impl<'d> Value<'d> {
         if Micros::from_millis(span.whole_millis()) == span {
             return Some(span);
         }
-        self.expected("a whole number of milliseconds")
+        self.expected("whole milliseconds, such as \"2ms\"")
     }
 
     /// A number above 0 and at most 1 that has at most six decimals, so that nothing is rounded.
@@ -134,10 +134,9 @@ impl<'d> Value<'d> {
     /// A flag that says nothing when it is false.
     #[inline(never)]
     pub(super) fn yes(&self) -> Option<()> {
-        if self.flag()? {
-            Some(())
-        } else {
-            self.expected("true")
+        match self.node() {
+            Node::Flag(true) => Some(()),
+            _ => self.expected("true"),
         }
     }
 

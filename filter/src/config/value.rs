@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::document::{Node, shortened};
+use super::examples;
 use super::problems::Ledger;
 
 /// A value of the document and its path from the root, such as `rules[2].limit.per`.
@@ -59,13 +60,23 @@ impl<'d> Value<'d> {
         self.note(&format_args!("expected {what}, found {}", self.node));
     }
 
+    /// Notes that this value should be a list or an object, and shows one.
+    #[inline(never)]
+    fn note_other_kind(&self, kind: &str) {
+        match examples::of(&self.path) {
+            Some(example) => self.note_other_than(&format_args!("{kind} such as {example}")),
+            None => self.note_other_than(&kind),
+        }
+    }
+
     /// Reads an object. Fields that `read` did not ask for are unknown, and noted.
     pub(super) fn object<T>(
         &self,
         read: impl FnOnce(&mut Fields<'_, 'd>) -> Option<T>,
     ) -> Option<T> {
         let Node::Object(members) = self.node else {
-            return self.expected("an object");
+            self.note_other_kind("an object");
+            return None;
         };
         let mut fields = Fields {
             object: self,
@@ -85,7 +96,8 @@ impl<'d> Value<'d> {
         read: fn(&str, &Self) -> Option<T>,
     ) -> Option<Vec<T>> {
         let Node::Object(members) = self.node else {
-            return self.expected("an object");
+            self.note_other_kind("an object");
+            return None;
         };
         if members.len() < min || members.len() > max {
             let found = members.len();
@@ -117,7 +129,8 @@ impl<'d> Value<'d> {
         mut read: impl FnMut(&Self) -> Option<T>,
     ) -> Option<Vec<T>> {
         let Node::List(items) = self.node else {
-            return self.expected("a list");
+            self.note_other_kind("a list");
+            return None;
         };
         if items.len() < min || items.len() > max {
             let found = items.len();
@@ -178,7 +191,8 @@ impl<'d> Fields<'_, 'd> {
         read(&value)
     }
 
-    /// Exactly one of `variants`.
+    /// Exactly one of `variants`. Read last: a field that is unknown by then is what was meant to be
+    /// one of them, and is noted for itself.
     pub(super) fn one_of<T>(&mut self, variants: &[Variant<T>]) -> Option<T> {
         let mut found = Vec::new();
         for (name, read) in variants {
@@ -189,6 +203,7 @@ impl<'d> Fields<'_, 'd> {
         let names = || quoted(variants.iter().map(|(name, _)| *name));
         match (found.pop(), found.is_empty()) {
             (Some(only), true) => only,
+            (None, _) if self.has_strangers() => None,
             (None, _) => self
                 .object
                 .refuse(format_args!("expected one of {}", names())),
@@ -201,6 +216,12 @@ impl<'d> Fields<'_, 'd> {
     /// Whether any of these fields is there.
     pub(super) fn has_any(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.get(name).is_some())
+    }
+
+    /// Whether there are fields that nobody asked for until now.
+    pub(super) fn has_strangers(&self) -> bool {
+        let mut names = self.members.iter().map(|(name, _)| name);
+        names.any(|name| !self.known.contains(&name.as_str()))
     }
 
     #[inline(never)]

@@ -165,14 +165,10 @@ fn scalar(problem: &str, place: &Place) -> Option<Json> {
         }
         text
     };
-    Some(if what == "true or false" {
-        match place
-            .problem(&Json::Bool(false))
-            .starts_with("expected true,")
-        {
-            true => json!({ "const": true }),
-            false => json!({ "type": "boolean" }),
-        }
+    Some(if what == "true" {
+        json!({ "const": true })
+    } else if what == "true or false" {
+        json!({ "type": "boolean" })
     } else if what.starts_with("a whole number from ") {
         let range = numbers(what);
         json!({ "type": "integer", "minimum": range[0], "maximum": range[1] })
@@ -189,7 +185,7 @@ fn scalar(problem: &str, place: &Place) -> Option<Json> {
         text(range[0], range[1])
     } else if what.contains("\"off\"") {
         json!({ "const": "off" })
-    } else if what == "a list" || what == "an object" {
+    } else if what.starts_with("a list") || what.starts_with("an object") {
         return None;
     } else {
         panic!("{}: {problem}", place.path())
@@ -275,9 +271,9 @@ fn object(place: &Place, known: &str, problems: &[(String, String)]) -> Json {
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
-    let own = problems.iter().find(|(path, _)| path.is_empty());
-    let choices = own.and_then(|(_, problem)| problem.strip_prefix("expected one of "));
-    if let Some(choices) = choices {
+    // What is said of no field at all.
+    let own = place.problem(&json!({}));
+    if let Some(choices) = own.strip_prefix("expected one of ") {
         let choices = quoted(choices).into_iter();
         schema["oneOf"] = choices.map(|name| json!({ "required": [name] })).collect();
     }
