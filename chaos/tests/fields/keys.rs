@@ -133,6 +133,7 @@ async fn any_attribute_of_envoy_can_be_a_key() {
         ),
         by("number", json!({ "property": ["request", "size"] })),
         by("flag", json!({ "property": ["connection", "mtls"] })),
+        by("port", json!({ "property": ["destination", "port"] })),
         by("list", json!({ "property": ["xds", "node"] })),
         by("none", json!({ "property": ["no", "such"] })),
     ]);
@@ -141,6 +142,7 @@ async fn any_attribute_of_envoy_can_be_a_key() {
         ("/text/?a", "/text/?b", true),
         ("/number/", "/number/x", false),
         ("/flag/", "/flag/x", false),
+        ("/port/", "/port/x", false),
         ("/list/", "/list/x", false),
         ("/none/", "/none/x", false),
     ] {
@@ -151,5 +153,15 @@ async fn any_attribute_of_envoy_can_be_a_key() {
     for (user, status) in [("a", 200), ("a", 429), ("b", 200)] {
         let seen = Seen::of(get(&running, "/header/", &[("x-user", user)])).await;
         assert_eq!(seen.status, status);
+    }
+    // Numbers and flags are texts, though Envoy hands over bytes.
+    let port = running.envoys()[0].front_url();
+    let (_, port) = port.rsplit_once(':').unwrap();
+    let mut all = redis::cmd("KEYS");
+    all.arg("*");
+    let keys: Vec<String> = running.redis().ask(all).await.unwrap();
+    for counter in ["number:0", "flag:false", &format!("port:{port}")] {
+        let key = format!("vg:{{{counter}}}:tb");
+        assert!(keys.contains(&key), "{key}: {keys:?}");
     }
 }

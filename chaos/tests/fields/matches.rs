@@ -143,6 +143,8 @@ async fn a_property_such_as_the_routes_name_is_tested() {
             &["xds", "cluster_name"],
             json!({ "present": true })
         ),
+        on("number", &["request", "size"], json!({ "exact": "0" })),
+        on("flag", &["connection", "mtls"], json!({ "exact": "false" })),
         on(
             "absent",
             &["no", "such", "property"],
@@ -167,6 +169,8 @@ async fn a_property_such_as_the_routes_name_is_tested() {
         ("/prefix/", 429),
         ("/regex/", 429),
         ("/present/", 429),
+        ("/number/", 429),
+        ("/flag/", 429),
         ("/absent/", 429),
         ("/nothing/", 200),
     ] {

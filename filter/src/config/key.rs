@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::matcher;
 use super::value::{Fields, Value, Variant};
-use crate::matching::{KeyRecipe, MetadataPaths, Part, VALUE_BYTES_MAX, network};
+use crate::matching::{Attribute, KeyRecipe, MetadataPaths, Part, VALUE_BYTES_MAX, network};
 
 /// The most parts of a key.
 pub const KEY_PARTS_MAX: usize = 8;
@@ -80,13 +80,38 @@ pub(super) fn value_of<'d>(value: &Value<'d>, part: Option<&Part>) -> Option<Cow
         Some(Part::Method) => matcher::method(value).map(Into::into),
         Some(Part::Host) => matcher::name_of_host(value, text).map(Into::into),
         Some(Part::Path) if !matcher::is_path(text) => value.expected(matcher::A_PATH),
-        Some(Part::Metadata(_) | Part::Property(_)) if text.is_empty() => {
-            value.expected("a text, since Envoy does not tell an empty value from none")
-        }
+        Some(Part::Metadata(_)) => value_of_property(value, text, None),
+        Some(Part::Property(path)) => value_of_property(value, text, Attribute::of(path)),
         Some(Part::Value(fixed)) if text != fixed => {
             value.expected(format_args!("{fixed:?}, which this part always is"))
         }
         _ => Some(text.into()),
+    }
+}
+
+fn value_of_property<'d>(
+    value: &Value<'d>,
+    text: &'d str,
+    attribute: Option<Attribute>,
+) -> Option<Cow<'d, str>> {
+    let (fits, what) = match attribute {
+        Some(Attribute::Number) => (
+            text.parse::<u64>().is_ok_and(|it| it.to_string() == text),
+            "a whole number, which this attribute is",
+        ),
+        Some(Attribute::Flag) => (
+            ["true", "false"].contains(&text),
+            "\"true\" or \"false\", one of which this attribute is",
+        ),
+        None => (
+            !text.is_empty(),
+            "a text, since Envoy does not tell an empty value from none",
+        ),
+    };
+    if fits {
+        Some(text.into())
+    } else {
+        value.expected(what)
     }
 }
 

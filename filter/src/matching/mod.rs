@@ -1,6 +1,7 @@
 //! Which rules a request meets, and what it is counted by.
 
 mod address;
+mod attribute;
 mod key;
 mod matcher;
 mod pairs;
@@ -9,6 +10,7 @@ mod request;
 mod value_test;
 
 pub(crate) use address::network;
+pub use attribute::Attribute;
 pub use key::{
     Key, KeyRecipe, MetadataPaths, Part, REDIS_KEY_BYTES_MAX, VALUE_BYTES_MAX, redis_key,
 };

@@ -14,7 +14,8 @@ pub trait Host {
     /// The header map with lower-case names, including `:method`, `:authority` and `:path`.
     fn headers(&self) -> Vec<(String, Vec<u8>)>;
 
-    /// A property by its path, such as `["source", "address"]`; `None` when the host lacks it.
+    /// A property by its path, such as `["source", "address"]`; `None` when the host lacks it. One
+    /// that is a number or a flag is its text, see [`super::Attribute`].
     fn property(&self, path: &[String]) -> Option<Vec<u8>>;
 }
 

@@ -7,7 +7,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MapType;
 
 use crate::breaker::SharedCell;
-use crate::matching::Host;
+use crate::matching::{Attribute, Host};
 
 /// A property of the host, when it has it.
 pub(super) fn property(path: &[&str]) -> Option<Vec<u8>> {
@@ -31,8 +31,8 @@ impl Host for CurrentRequest {
     }
 
     fn property(&self, path: &[String]) -> Option<Vec<u8>> {
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        property(&path)
+        let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+        property(&parts).map(|bytes| Attribute::text(path, bytes))
     }
 }
 
