@@ -62,10 +62,10 @@ impl<'d> Value<'d> {
 
     /// Notes that this value should be a list or an object, and shows one.
     #[inline(never)]
-    fn note_other_kind(&self, kind: &str) {
+    fn other_kind<T>(&self, kind: &str) -> Option<T> {
         match examples::of(&self.path) {
-            Some(example) => self.note_other_than(&format_args!("{kind} such as {example}")),
-            None => self.note_other_than(&kind),
+            Some(example) => self.expected(format_args!("{kind} such as {example}")),
+            None => self.expected(kind),
         }
     }
 
@@ -74,13 +74,9 @@ impl<'d> Value<'d> {
         &self,
         read: impl FnOnce(&mut Fields<'_, 'd>) -> Option<T>,
     ) -> Option<T> {
-        let Node::Object(members) = self.node else {
-            self.note_other_kind("an object");
-            return None;
-        };
         let mut fields = Fields {
             object: self,
-            members,
+            members: self.its_members()?,
             known: Vec::new(),
         };
         let result = read(&mut fields);
@@ -92,19 +88,11 @@ impl<'d> Value<'d> {
     /// differ in case alone are the same.
     pub(super) fn members<T>(
         &self,
-        (min, max): (usize, usize),
+        range: (usize, usize),
         read: fn(&str, &Self) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let Node::Object(members) = self.node else {
-            self.note_other_kind("an object");
-            return None;
-        };
-        if members.len() < min || members.len() > max {
-            let found = members.len();
-            return self.refuse(format_args!(
-                "expected {min} to {max} fields, found {found}"
-            ));
-        }
+        let members = self.its_members()?;
+        self.check_count(members.len(), range, "fields")?;
         let mut seen: Vec<&str> = Vec::new();
         let read_member = |(name, node): &'d (String, Node)| {
             let (path, ledger) = (joined(&self.path, name), self.ledger);
@@ -125,27 +113,50 @@ impl<'d> Value<'d> {
     /// Reads a list of `min` to `max` items. Every item is read, whatever became of the others.
     pub(super) fn list<T>(
         &self,
-        (min, max): (usize, usize),
+        range: (usize, usize),
         mut read: impl FnMut(&Self) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let Node::List(items) = self.node else {
-            self.note_other_kind("a list");
-            return None;
-        };
-        if items.len() < min || items.len() > max {
-            let found = items.len();
-            return self.refuse(format_args!("expected {min} to {max} items, found {found}"));
-        }
-        let read_item = |(index, node)| {
-            read(&Self {
-                node,
-                path: format!("{}[{index}]", self.path),
-                ledger: self.ledger,
-            })
-        };
+        let items = self.its_items()?;
+        self.check_count(items.len(), range, "items")?;
+        let read_item = |(index, node)| read(&self.item(index, node));
         // Collected twice: an Option would stop at the first None and leave the rest unread.
         let items: Vec<Option<T>> = items.iter().enumerate().map(read_item).collect();
         items.into_iter().collect()
+    }
+
+    #[inline(never)]
+    fn its_members(&self) -> Option<&'d [(String, Node)]> {
+        match self.node {
+            Node::Object(members) => Some(members),
+            _ => self.other_kind("an object"),
+        }
+    }
+
+    #[inline(never)]
+    fn its_items(&self) -> Option<&'d [Node]> {
+        match self.node {
+            Node::List(items) => Some(items),
+            _ => self.other_kind("a list"),
+        }
+    }
+
+    #[inline(never)]
+    fn item(&self, index: usize, node: &'d Node) -> Self {
+        Self {
+            node,
+            path: format!("{}[{index}]", self.path),
+            ledger: self.ledger,
+        }
+    }
+
+    #[inline(never)]
+    fn check_count(&self, found: usize, (min, max): (usize, usize), what: &str) -> Option<()> {
+        if (min..=max).contains(&found) {
+            return Some(());
+        }
+        self.refuse(format_args!(
+            "expected {min} to {max} {what}, found {found}"
+        ))
     }
 }
 
@@ -249,14 +260,16 @@ impl<'d> Fields<'_, 'd> {
 
     #[inline(never)]
     fn note_strangers(&self) {
-        let mut seen = hashbrown::HashSet::new();
+        let mut seen: Vec<&str> = Vec::new();
         for (name, node) in self.members {
             if !self.known.contains(&name.as_str()) {
                 let known = quoted(self.known.iter().copied());
                 self.at(name, node)
                     .refuse::<()>(format_args!("unknown field; known: {known}"));
-            } else if !seen.insert(name) {
+            } else if seen.contains(&name.as_str()) {
                 self.at(name, node).refuse::<()>("given more than once");
+            } else {
+                seen.push(name);
             }
         }
     }
