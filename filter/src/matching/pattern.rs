@@ -116,4 +116,28 @@ mod tests {
         let deep = format!("{}{}", "(".repeat(1_000), ")".repeat(1_000));
         assert!(Pattern::new(&deep).is_err());
     }
+
+    #[test]
+    fn what_rules_are_written_with_fits_the_bound() {
+        const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+        let words: Vec<String> = (0..50).map(|n| format!("word{n}x")).collect();
+        let words = words.join("|");
+        for source in [
+            r"^/api/v[0-9]+/users/[^/]+/orders$",
+            &format!("/v[0-9]+/users/{UUID}(?:/.*)?"),
+            "[a-z0-9-]{1,63}",
+            r"\w{1,128}",
+            &format!("/(?:{words})(?:/.*)?"),
+            &format!("(?i)(?:{words})"),
+            r"(?i)/(?:login|logout|signup|password/reset)(?:/.*)?",
+            r".*\.(?:js|css|png|jpe?g|gif|svg|woff2?|ico|map)",
+            "(?i).*(?:bot|crawler|spider|slurp).*",
+            r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
+            r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}",
+            r"(?:[a-z0-9-]{1,63}\.)+example\.com",
+        ] {
+            let pattern = Pattern::new(source);
+            assert!(pattern.is_ok(), "{source}: {pattern:?}");
+        }
+    }
 }
