@@ -8,6 +8,8 @@ use super::effect::StreamId;
 use super::group::{Ask, Group};
 use super::waiter::{Part, PartRef, Waiter};
 use crate::fingerprint::Fingerprint;
+use crate::limit::SCRIPT;
+use crate::resp::MAX_COMMAND_BYTES;
 use crate::units::Micros;
 
 /// Commands in one call; the bridge accepts at least as many.
@@ -15,6 +17,16 @@ pub(super) const COMMANDS_MAX: usize = 512;
 /// Bytes of keys in one call before it counts as full. One request more fits into what the bridge
 /// accepts on top.
 const KEY_BYTES_MAX: usize = 64 * 1024;
+/// Commands of one call that carry the script's text.
+pub(super) const TEXTS_MAX: usize = 16;
+/// A call whose texts did not reach every shard is followed by one with so many times as many. A
+/// master that replaces another needs one; a fleet that finds none of them ready must not send the
+/// text with every command.
+pub(super) const TEXTS_GROWTH: usize = 4;
+
+// The bridge accepts the longest command and as much again: half of that for texts, half for the
+// commands of a full call.
+const _: () = assert!(TEXTS_MAX * SCRIPT.body.len() <= MAX_COMMAND_BYTES / 2);
 
 /// The requests of one call.
 #[derive(Debug)]
@@ -94,21 +106,30 @@ impl Batch {
         });
     }
 
-    /// Puts the command first that asks for this key: the first one carries the script's text, and
-    /// the shard of this key lacks it.
-    pub(super) fn lead_with(&mut self, key: Fingerprint) {
-        let asks = |group: &Group| group.buckets.iter().any(|b| b.fingerprint == key);
-        let place = self.groups.iter().position(asks);
-        if let Some(before) = place.and_then(|place| self.groups.get_mut(..=place)) {
-            before.rotate_right(1);
+    /// Puts a command for each of these keys first, whose shards lack the script, and tells how many
+    /// commands should carry its text. A shard runs the commands that it is sent in their order.
+    pub(super) fn lead_with(&mut self, keys: &[Fingerprint]) -> usize {
+        let mut texts: usize = 0;
+        for key in keys {
+            let others = self.groups.get_mut(texts..).unwrap_or_default();
+            let asks = |group: &Group| group.lead() == Some(*key);
+            let place = others.iter().position(asks);
+            if let Some(before) = place.and_then(|place| others.get_mut(..=place)) {
+                before.rotate_right(1);
+                texts = texts.saturating_add(1);
+            }
         }
+        // Those who asked for the keys may be gone; the script is missing all the same.
+        texts.max(1)
     }
 
-    /// The RESP commands, one for each group. With `load` the first carries the script's text.
-    pub(super) fn encode(&self, load: bool) -> Vec<u8> {
-        let mut body = Vec::with_capacity(self.key_bytes.saturating_mul(3));
+    /// The RESP commands, one for each group; the first `texts` carry the script's text.
+    pub(super) fn encode(&self, texts: usize) -> Vec<u8> {
+        let text_bytes = SCRIPT.body.len().saturating_mul(texts);
+        let other_bytes = self.key_bytes.saturating_mul(3);
+        let mut body = Vec::with_capacity(other_bytes.saturating_add(text_bytes));
         for (number, group) in self.groups.iter().enumerate() {
-            group.encode(&mut body, load && number == 0);
+            group.encode(&mut body, number < texts);
         }
         body
     }

@@ -1,6 +1,6 @@
 //! Calls to Redis: sending them, and settling them when they end.
 
-use super::batch::Batch;
+use super::batch::{Batch, TEXTS_GROWTH, TEXTS_MAX};
 use super::effect::{CallEnd, CallId, Effect, OutgoingCall};
 use super::group::{Ask, Done, Group};
 use super::reading::{self, GroupAnswer, Reading};
@@ -16,8 +16,8 @@ use crate::units::{Instant, Micros};
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) purpose: Purpose,
-    /// The first command carries the script's text.
-    pub(super) load: bool,
+    /// So many commands, the first ones, carry the script's text.
+    pub(super) texts: usize,
     pub(super) sent: Instant,
     pub(super) deadline: Instant,
     pub(super) groups: Vec<Group>,
@@ -28,6 +28,23 @@ pub(super) struct Call {
 pub(super) enum Purpose {
     Requests(Permit),
     Probe(ProbePermit),
+}
+
+impl Call {
+    /// What the next call has to load: one text is enough for a single Redis; where those of this
+    /// call were not, there are shards that they did not reach.
+    fn missing(&self, reading: &Reading) -> Script {
+        let texts = self.texts.saturating_mul(TEXTS_GROWTH);
+        let texts = texts.clamp(1, TEXTS_MAX);
+        let mut keys = Vec::new();
+        for (group, answer) in self.groups.iter().zip(&reading.answers) {
+            let lacks_script = *answer == GroupAnswer::Unscripted;
+            if lacks_script && keys.len() < texts {
+                keys.extend(group.lead());
+            }
+        }
+        Script::Missing(keys)
+    }
 }
 
 impl<C: SharedCell> Engine<C> {
@@ -90,15 +107,15 @@ impl<C: SharedCell> Engine<C> {
             batch.add_errand(refund, timeout);
         }
         self.take_ahead(&mut batch, now);
-        if let (Script::Missing, Some(key)) = (self.script, self.unscripted) {
-            batch.lead_with(key);
-        }
         batch
     }
 
-    fn send_batch(&mut self, batch: Batch, permit: Permit, now: Instant) {
-        let load = self.script == Script::Missing;
-        let body = batch.encode(load);
+    fn send_batch(&mut self, mut batch: Batch, permit: Permit, now: Instant) {
+        let texts = match &self.script {
+            Script::Missing(keys) => batch.lead_with(keys),
+            Script::Assumed { .. } | Script::Loading(_) => 0,
+        };
+        let body = batch.encode(texts);
         let timeout = Micros::from_millis(batch.timeout.millis_rounded_up());
         if batch.requests > 0 {
             self.effects.record(Metric::BatchSize, batch.requests);
@@ -108,13 +125,13 @@ impl<C: SharedCell> Engine<C> {
             body,
             Call {
                 purpose,
-                load,
+                texts,
                 sent: now,
                 deadline,
                 groups: batch.groups,
             },
         );
-        if load {
+        if texts > 0 {
             self.script = Script::Loading(id);
         }
         let groups = self.calls.get(&id).map(|call| call.groups.as_slice());
@@ -145,14 +162,14 @@ impl<C: SharedCell> Engine<C> {
         let Some(call) = self.calls.remove(&id) else {
             return;
         };
-        let reading = reading::read(&call.groups, call.load, end);
+        let reading = reading::read(&call.groups, call.texts, end);
         for class in &reading.errors {
             self.effects.add(Metric::RedisErrors(*class), 1);
         }
         let lesson = self.lesson(&call, reading.outcome, now);
         self.script_after(id, &call, &reading, now);
         match call.purpose {
-            Purpose::Probe(permit) if reading.lacks_script() && !call.load => {
+            Purpose::Probe(permit) if reading.lacks_script() && call.texts == 0 => {
                 self.send_probe(permit, true, now);
             }
             Purpose::Probe(permit) => {
@@ -201,23 +218,23 @@ impl<C: SharedCell> Engine<C> {
     /// nothing new: it may have met Redis before the script did.
     fn script_after(&mut self, id: CallId, call: &Call, reading: &Reading, now: Instant) {
         let unscripted = reading.lacks_script();
-        let probed = matches!(call.purpose, Purpose::Probe(_))
-            && reading.outcome == Outcome::Success
-            && !unscripted;
+        let probed =
+            matches!(call.purpose, Purpose::Probe(_)) && reading.outcome == Outcome::Success;
         self.script = match self.script {
-            // Another shard of a Redis Cluster does not know it yet.
-            Script::Loading(loading) if loading == id && unscripted => Script::Missing,
+            // Other shards of a Redis Cluster do not know it yet.
+            Script::Loading(loading) if loading == id && unscripted => call.missing(reading),
             Script::Loading(loading) if loading == id => Script::Assumed { loaded: now },
-            Script::Loading(_) => self.script,
             // Another worker loaded it while the breaker let no request of this one pass.
-            Script::Missing if probed => Script::Assumed { loaded: now },
-            Script::Assumed { loaded } if unscripted && call.sent >= loaded => Script::Missing,
-            unchanged => unchanged,
+            Script::Missing(_) if probed => Script::Assumed { loaded: now },
+            Script::Assumed { loaded } if unscripted && call.sent >= loaded => {
+                call.missing(reading)
+            }
+            Script::Loading(_) | Script::Missing(_) | Script::Assumed { .. } => return,
         };
     }
 
     fn answer_groups(&mut self, groups: &[Group], answers: &[GroupAnswer], now: Instant) {
-        let (mut again, mut lacking) = (Vec::new(), None);
+        let mut again = Vec::new();
         for (group, answer) in groups.iter().zip(answers) {
             let results = match answer {
                 GroupAnswer::Done(Done::Charged(charge)) => group.share(charge),
@@ -227,8 +244,6 @@ impl<C: SharedCell> Engine<C> {
                     vec![PartResult::Unknown; group.members().len()]
                 }
                 GroupAnswer::Unscripted => {
-                    let key = group.buckets.first().map(|bucket| bucket.fingerprint);
-                    lacking = lacking.or(key);
                     self.refunds.failed(group, true);
                     again.extend(group.members().iter().map(|member| member.stream));
                     continue;
@@ -243,7 +258,6 @@ impl<C: SharedCell> Engine<C> {
                 self.answer(*member, result, now);
             }
         }
-        self.unscripted = lacking.or(self.unscripted);
         self.note_dropped_refunds();
         // They came before all that is pending now.
         again.sort_unstable();

@@ -1,6 +1,7 @@
 //! One command of a call: what it asks, and what its answer means for those who wait for it.
 
 use super::waiter::{Bucket, PartRef, PartResult};
+use crate::fingerprint::Fingerprint;
 use crate::limit::{Charge, Demand, Limit, Refund, SCRIPT, ShapeError, refunded};
 use crate::resp::Reply;
 use crate::units::RedisTime;
@@ -58,6 +59,11 @@ impl Group {
             demand: self.demand(),
             taken_at: charged,
         })
+    }
+
+    /// The key by which a Redis Cluster finds the shard.
+    pub(super) fn lead(&self) -> Option<Fingerprint> {
+        self.buckets.first().map(|bucket| bucket.fingerprint)
     }
 
     /// Who waits for the answer.

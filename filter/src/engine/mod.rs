@@ -77,8 +77,6 @@ pub struct Engine<C> {
     leases: Leases,
     refunds: Refunds,
     script: Script,
-    /// A key whose shard was last found to lack the script.
-    unscripted: Option<Fingerprint>,
     /// Whether Redis was found to be a cluster, which cannot charge several keys in one command.
     scattered: bool,
     retired: bool,
@@ -86,12 +84,12 @@ pub struct Engine<C> {
 }
 
 /// What the engine believes of the script in Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Script {
     /// Redis knows it, as far as anybody told. It was last loaded at this time.
     Assumed { loaded: Instant },
-    /// Redis does not; the next call carries its text.
-    Missing,
+    /// Redis does not, or the shards of these keys; the next call carries its text for them.
+    Missing(Vec<Fingerprint>),
     /// A call that carries the text is under way; all others wait for it.
     Loading(CallId),
 }
@@ -116,7 +114,6 @@ impl<C: SharedCell> Engine<C> {
             leases: Leases::new(leases::CAPACITY),
             refunds: Refunds::default(),
             script: Script::Assumed { loaded: Instant(0) },
-            unscripted: None,
             scattered: false,
             retired: false,
             effects: Effects::default(),

@@ -61,7 +61,7 @@ impl<C: SharedCell> Engine<C> {
         group.encode(&mut body, load);
         let call = Call {
             purpose: Purpose::Probe(permit),
-            load,
+            texts: load.into(),
             sent: now,
             deadline: now + self.config.redis.timeout,
             groups: vec![group],

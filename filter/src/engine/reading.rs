@@ -29,10 +29,10 @@ pub(super) struct Reading {
     pub(super) errors: Vec<ErrorClass>,
 }
 
-/// Reads how a call ended; `load` when its first command carried the script's text. A reply that
-/// does not fit its question makes all of them unknown: after it, no reply can be matched to a
+/// Reads how a call ended; its first `texts` commands carried the script's text. A reply that does
+/// not fit its question makes all of them unknown: after it, no reply can be matched to a
 /// question with certainty.
-pub(super) fn read(groups: &[Group], load: bool, end: CallEnd<'_>) -> Reading {
+pub(super) fn read(groups: &[Group], texts: usize, end: CallEnd<'_>) -> Reading {
     let bytes = match end {
         CallEnd::Replied(bytes) => bytes,
         CallEnd::TimedOut => return failed(groups, CallResult::Timeout, Cause::Timeout),
@@ -42,12 +42,12 @@ pub(super) fn read(groups: &[Group], load: bool, end: CallEnd<'_>) -> Reading {
         CallEnd::Malformed => return malformed(groups),
     };
     match resp::decode_all(bytes, groups.len()) {
-        Ok(replies) => read_replies(groups, load, &replies),
+        Ok(replies) => read_replies(groups, texts, &replies),
         Err(_) => malformed(groups),
     }
 }
 
-fn read_replies(groups: &[Group], load: bool, replies: &[Reply<'_>]) -> Reading {
+fn read_replies(groups: &[Group], texts: usize, replies: &[Reply<'_>]) -> Reading {
     let mut reading = Reading {
         answers: Vec::with_capacity(groups.len()),
         result: CallResult::Ok,
@@ -63,7 +63,7 @@ fn read_replies(groups: &[Group], load: bool, replies: &[Reply<'_>]) -> Reading 
                     away = away.or_else(|| cause(class));
                     reading.unknown(class)
                 }
-                class => reading.error(class, load && number == 0),
+                class => reading.error(class, number < texts),
             },
             _ => {
                 let Ok(done) = group.read(reply) else {

@@ -3,6 +3,7 @@
 mod accounting;
 mod clocks;
 mod cluster;
+mod cold_cluster;
 mod deny_cache;
 mod failures;
 mod hindsight;

@@ -1,6 +1,6 @@
 //! A Redis that is a map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::OutgoingCall;
 use crate::limit::{
@@ -22,6 +22,10 @@ pub(super) struct ModelRedis {
     pub(super) error: Option<&'static str>,
     /// Every key lives in a slot of its own.
     pub(super) cluster: bool,
+    /// Shards over which the keys of a cluster are spread.
+    shards: u64,
+    /// Those of them that lack the script.
+    pub(super) cold: BTreeSet<u64>,
     /// Keys that hold somebody else's value.
     pub(super) poisoned: Vec<Vec<u8>>,
 }
@@ -33,6 +37,29 @@ impl ModelRedis {
             knows_script: true,
             ..Self::default()
         }
+    }
+
+    /// A cluster of so many shards.
+    pub(super) fn cluster_of(shards: u64) -> Self {
+        Self {
+            cluster: true,
+            shards,
+            ..Self::scripted()
+        }
+    }
+
+    /// Every shard of the cluster forgets the script.
+    pub(super) fn flush_scripts(&mut self) {
+        self.cold = (0..self.shards).collect();
+    }
+
+    /// Where a key lives.
+    pub(super) fn shard_of(&self, key: &[u8]) -> u64 {
+        // FNV-1a, whose upper half is the better one.
+        let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        (hash >> 32) % self.shards.max(1)
     }
 
     /// Somebody deletes all keys.
@@ -57,28 +84,36 @@ impl ModelRedis {
     }
 
     fn command(&mut self, args: &[&[u8]], now: Instant) -> Vec<u8> {
-        match args[0] {
+        let brings_script = match args[0] {
             b"EVAL" => {
                 assert_eq!(args[1], SCRIPT.body.as_bytes());
                 self.evals += 1;
-                self.knows_script = true;
+                true
             }
             b"EVALSHA" => {
                 assert_eq!(args[1], SCRIPT.sha1.as_bytes());
                 self.evalshas += 1;
-                if !self.knows_script && self.error.is_none() {
-                    return b"-NOSCRIPT No matching script.\r\n".to_vec();
-                }
+                false
             }
             other => panic!("unexpected command {other:?}"),
+        };
+        let number_of_keys = number(args[2]) as usize;
+        let (keys, arguments) = args[3..].split_at(number_of_keys);
+        // A node looks at the keys of a command before it looks for the script.
+        if self.cluster && keys.len() > 1 {
+            return b"-CROSSSLOT Keys in request don't hash to the same slot\r\n".to_vec();
+        }
+        let shard = self.shard_of(keys[0]);
+        if brings_script {
+            self.knows_script = true;
+            self.cold.remove(&shard);
+        }
+        let knows_script = self.knows_script && !self.cold.contains(&shard);
+        if !knows_script && self.error.is_none() {
+            return b"-NOSCRIPT No matching script.\r\n".to_vec();
         }
         if let Some(error) = self.error {
             return format!("-{error}\r\n").into_bytes();
-        }
-        let number_of_keys = number(args[2]) as usize;
-        let (keys, arguments) = args[3..].split_at(number_of_keys);
-        if self.cluster && keys.len() > 1 {
-            return b"-CROSSSLOT Keys in request don't hash to the same slot\r\n".to_vec();
         }
         if keys.iter().any(|key| self.poisoned.contains(&key.to_vec())) {
             return b"-WRONGTYPE Operation against a key\r\n".to_vec();

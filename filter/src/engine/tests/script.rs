@@ -83,6 +83,19 @@ fn a_late_noscript_does_not_load_a_second_time() {
 }
 
 #[test]
+fn the_script_is_loaded_for_others_when_those_who_missed_it_are_gone() {
+    let mut world = forgetful();
+    world.request(1, "a");
+    world.turn();
+    world.engine.stream_ended(1);
+    world.request(2, "b");
+    world.deliver();
+    world.deliver();
+    assert_eq!(world.decisions(), [(2, Allowed)]);
+    assert_eq!((world.redis.evals, world.redis.evalshas), (1, 1));
+}
+
+#[test]
 fn a_load_that_fails_lets_the_others_go_on() {
     let mut world = forgetful();
     world.request(1, "a");
