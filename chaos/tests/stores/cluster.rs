@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use reqwest::Client;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use velocitygate_chaos::observe::RedisSample;
@@ -217,6 +217,60 @@ async fn i4_a_request_that_one_shard_refuses_costs_nothing_on_another() {
         assert_eq!(ask(1, &format!("other{other}")).await, 200, "{other}");
     }
     assert_eq!(ask(1, "late").await, 429);
+    assert_eq!(openings(running).await, 0);
+}
+
+/// All masters forget the script again and again while requests with three rules are under way,
+/// whose keys live on any of them.
+#[tokio::test]
+async fn i5_masters_that_all_lost_the_script_cost_no_request_its_count() {
+    const FLUSHES: u64 = 5;
+    const CLIENTS: u64 = 24;
+    const CONNECTIONS: u64 = 64;
+    // One of the connections has asked for every client.
+    const ROUND: u64 = CONNECTIONS * (CLIENTS + 1);
+    let sharded = Sharded::start(|spec| {
+        spec.workers = 2;
+        let rule = |name: &str, key: Value| {
+            let limit = json!({ "requests": 1_000_000, "per": "1h" });
+            json!({ "name": name, "key": key, "limit": limit, "on_failure": "deny" })
+        };
+        let header = json!({ "header": KEY_HEADER });
+        spec.plugin["rules"] = json!([
+            rule("all", json!([{ "value": "shared" }])),
+            rule("own", json!([header])),
+            rule("path", json!([header, { "path": true }])),
+        ]);
+    })
+    .await;
+    let (running, cluster) = (&sharded.running, &sharded.cluster);
+    let clients = (0..CLIENTS).map(|number| (format!("client{number}"), 0));
+    let (clients, load) = (Arc::new(clients.collect()), Arc::new(Load::default()));
+    let mut pressing = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let url = running.envoys()[0].front_url() + PATH;
+        pressing.spawn(press(client(), url, Arc::clone(&clients), load.clone()));
+    }
+    load.goes_on(ROUND).await;
+    for _ in 0..FLUSHES {
+        for master in cluster.masters() {
+            master.script_flush().await.unwrap();
+        }
+        load.goes_on(ROUND).await;
+    }
+    load.over.store(true, Ordering::Relaxed);
+    pressing.join_all().await;
+    for master in cluster.masters() {
+        let loads = RedisSample::take(master).await.unwrap().eval_calls;
+        assert!(loads > FLUSHES, "{loads} texts");
+    }
+    let asked = load.asked.load(Ordering::Relaxed);
+    eventually("all were allowed by Redis", async || {
+        let requests = running.sample().await.requests;
+        let allowed = |rule: &str| requests[rule]["allowed"] == asked;
+        ["all", "own", "path"].into_iter().all(allowed)
+    })
+    .await;
     assert_eq!(openings(running).await, 0);
 }
 
