@@ -1,7 +1,9 @@
 //! Calls to Redis: sending them, and settling them when they end.
 
+use std::cell::Cell;
+
 use super::batch::{Batch, TEXTS_GROWTH, TEXTS_MAX};
-use super::effect::{CallEnd, CallId, Effect, OutgoingCall};
+use super::effect::{CallEnd, CallId, Effect, OutgoingCall, StreamId};
 use super::group::{Ask, Done, Group};
 use super::reading::{self, GroupAnswer, Reading};
 use super::waiter::{PartRef, PartResult, Waiter};
@@ -21,6 +23,8 @@ pub(super) struct Call {
     pub(super) sent: Instant,
     pub(super) deadline: Instant,
     pub(super) groups: Vec<Group>,
+    /// Requests held back until this call tells of a key that was refused.
+    pub(super) held: Vec<StreamId>,
 }
 
 /// Why a call was made, and by whose leave.
@@ -74,8 +78,8 @@ impl<C: SharedCell> Engine<C> {
         !self.pending.is_empty() || !self.refunds.is_empty() || self.leases.runs_low()
     }
 
-    /// Takes from `pending` what one call can carry, and leaves what has to wait: for the next call,
-    /// or for what a call under way will tell of a key that was refused.
+    /// Takes from `pending` what one call can carry, and leaves the rest to the next. What has to wait
+    /// for an answer to a call under way goes there, so that no turn looks at it again before.
     fn gather(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new();
         let timeout = self.config.redis.timeout;
@@ -85,12 +89,19 @@ impl<C: SharedCell> Engine<C> {
             };
             let known = (&mut self.leases, &self.denials);
             ahead::answer_known(known, &mut self.effects, waiter, now);
-            let under_way = |call| self.calls.contains_key(&call);
+            let asking = Cell::new(None);
+            let under_way = |call| {
+                asking.set(Some(call));
+                self.calls.contains_key(&call)
+            };
             let is_asked = self.denials.is_asked(waiter, under_way);
+            let asking = asking.get().filter(|_| is_asked);
             let left = waiter.deadline(timeout).since(now);
             if waiter.is_answered() {
                 self.finish(stream, now);
-            } else if batch.is_full() || is_asked {
+            } else if let Some(call) = asking.and_then(|call| self.calls.get_mut(&call)) {
+                call.held.push(stream);
+            } else if batch.is_full() {
                 self.pending.push(stream);
             } else if left == Micros::ZERO || waiter.asked >= Waiter::ASKED_MAX {
                 self.give_up(stream, now);
@@ -129,6 +140,7 @@ impl<C: SharedCell> Engine<C> {
                 sent: now,
                 deadline,
                 groups: batch.groups,
+                held: Vec::new(),
             },
         );
         if texts > 0 {
@@ -183,6 +195,8 @@ impl<C: SharedCell> Engine<C> {
                 let settled = self.breaker.settle(permit, lesson, shared);
                 self.note_settled(settled);
                 self.note_charges(&call.groups, &reading.answers, (call.sent, now));
+                let held = call.held.into_iter();
+                self.pending.splice(..0, held);
                 self.answer_groups(&call.groups, &reading.answers, now);
                 self.dispatch(now);
             }

@@ -7,8 +7,8 @@
 //!
 //! A request that waits is in `waiters` until it is finished, and every way to finish it takes it
 //! out: so it is answered exactly once. It waits either in `pending`, for the next call, or as a
-//! member of a call's group. A call is in `calls` until it ends or its deadline passes; what is
-//! reported of it later finds nothing.
+//! member of a call's group, or held back until a call has ended. A call is in `calls` until it ends
+//! or its deadline passes; what is reported of it later finds nothing.
 
 mod ahead;
 mod batch;

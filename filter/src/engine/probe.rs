@@ -65,6 +65,7 @@ impl<C: SharedCell> Engine<C> {
             sent: now,
             deadline: now + self.config.redis.timeout,
             groups: vec![group],
+            held: Vec::new(),
         };
         let id = self.send(body, call);
         if load {

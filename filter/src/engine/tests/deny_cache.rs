@@ -94,6 +94,21 @@ fn one_call_a_token_asks_for_a_refused_key_however_many_requests_come() {
     assert_eq!(world.count(HITS), 150);
 }
 
+/// Every turn of the event loop went through all of them again.
+#[test]
+fn requests_that_wait_for_a_call_are_not_looked_at_before_it_ends() {
+    let mut world = with_a_used_up(ONE_A_SECOND);
+    world.now = world.now + Micros::from_secs(1);
+    for stream in 3..=5 {
+        world.request(stream, "a");
+        world.turn();
+    }
+    assert_eq!(world.engine.waiting(), 3);
+    assert!(world.engine.pending.is_empty());
+    world.deliver();
+    assert_eq!(world.engine.waiting(), 0);
+}
+
 #[test]
 fn i8_requests_that_wait_for_a_call_that_fails_ask_themselves() {
     let mut world = with_a_used_up(ONE_A_SECOND);
