@@ -4,12 +4,14 @@
 use bytes::Bytes;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
+use velocitygate_chaos::stack::EnvoyVersion;
 use velocitygate_chaos::stack::envoy_config::connection_manager;
 
 use crate::common::{Running, Seen, eventually, rule};
 use crate::http2::Http2;
 use crate::origin::Origin;
 use crate::start;
+use crate::versions::on_both_envoys;
 use crate::wire::{Wire, request};
 
 /// `per_connection_buffer_limit_bytes` of the listener.
@@ -55,10 +57,12 @@ async fn held_back(running: &Running) -> u64 {
     samples.last().copied().unwrap_or_default()
 }
 
-#[tokio::test]
-async fn a_body_that_comes_while_its_request_waits_arrives_whole() {
+async fn a_body_that_comes_while_its_request_waits_arrives_whole(version: EnvoyVersion) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 9)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 9)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     let text = body(20_000);
     let length = format!("content-length: {}\r\n", text.len());
@@ -95,10 +99,12 @@ async fn a_body_that_comes_while_its_request_waits_arrives_whole() {
     }
 }
 
-#[tokio::test]
-async fn a_large_body_is_held_back_within_the_buffer_and_arrives_whole() {
+async fn a_large_body_is_held_back_within_the_buffer_and_arrives_whole(version: EnvoyVersion) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 9)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 9)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     running.redis().freeze().await.unwrap();
     let text = body(4 << 20);
     let wire = Wire::to(&running).await;
@@ -118,10 +124,14 @@ async fn a_large_body_is_held_back_within_the_buffer_and_arrives_whole() {
     assert!(seen.status == 200 && seen.body == text, "{}", seen.status);
 }
 
-#[tokio::test]
-async fn a_large_body_on_http_2_is_held_back_within_its_window_and_arrives_whole() {
+async fn a_large_body_on_http_2_is_held_back_within_its_window_and_arrives_whole(
+    version: EnvoyVersion,
+) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 9)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 9)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     running.redis().freeze().await.unwrap();
     let http2 = Http2::to(&running).await;
     let mut exchange = http2.begin("/one/", "text/plain", false).await;
@@ -138,10 +148,12 @@ async fn a_large_body_on_http_2_is_held_back_within_its_window_and_arrives_whole
     assert!(answered.seen.body == text);
 }
 
-#[tokio::test]
-async fn a_refused_request_is_answered_before_its_body_ends() {
+async fn a_refused_request_is_answered_before_its_body_ends(version: EnvoyVersion) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 1)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 1)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     assert_eq!(Seen::of(running.get("/one/", "a")).await.status, 200);
     // On HTTP/1 nothing can follow on a connection whose body was not read, so Envoy closes it.
     let framing = "content-length: 1000000\r\n";
@@ -162,11 +174,13 @@ async fn a_refused_request_is_answered_before_its_body_ends() {
 
 /// Envoy itself says `100 Continue` as soon as it has the head, unless `proxy_100_continue` leaves
 /// that to the upstream: then a refused client hears of its refusal before it sends anything.
-#[tokio::test]
-async fn who_expects_100_continue_sends_no_body_for_nothing_where_the_upstream_says_it() {
+async fn who_expects_100_continue_sends_no_body_for_nothing_where_the_upstream_says_it(
+    version: EnvoyVersion,
+) {
     for upstream_says in [false, true] {
         let origin = Origin::start().await;
         let running = start(&origin, json!([rule("one", 1)]), |spec| {
+            spec.envoy = version.clone();
             let before = spec.tweak.take().unwrap();
             spec.tweak = Some(std::sync::Arc::new(move |tree| {
                 before(tree);
@@ -192,3 +206,11 @@ async fn who_expects_100_continue_sends_no_body_for_nothing_where_the_upstream_s
         assert_eq!(origin.hits(), 1);
     }
 }
+
+on_both_envoys![
+    a_body_that_comes_while_its_request_waits_arrives_whole,
+    a_large_body_is_held_back_within_the_buffer_and_arrives_whole,
+    a_large_body_on_http_2_is_held_back_within_its_window_and_arrives_whole,
+    a_refused_request_is_answered_before_its_body_ends,
+    who_expects_100_continue_sends_no_body_for_nothing_where_the_upstream_says_it
+];

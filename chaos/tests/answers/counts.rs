@@ -1,12 +1,14 @@
 //! I10: whatever protocol a client speaks, all count it alike.
 
 use serde_json::json;
+use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{Running, Seen, eventually, rule, with};
 use crate::http2::Http2;
 use crate::origin::Origin;
 use crate::start;
 use crate::upgrades::UPGRADE;
+use crate::versions::on_both_envoys;
 use crate::wire::{Wire, request};
 
 /// Admitted, refused, unavailable.
@@ -56,13 +58,12 @@ async fn ask(running: &Running, protocol: &str) -> usize {
         .unwrap()
 }
 
-#[tokio::test]
-async fn i10_clients_of_every_protocol_are_counted_alike_by_all() {
+async fn i10_clients_of_every_protocol_are_counted_alike_by_all(version: EnvoyVersion) {
     const PROTOCOLS: [&str; 6] = ["http1", "post", "head", "http2", "grpc", "ws"];
     let closed = json!({ "on_failure": "deny" });
     let rules = PROTOCOLS.map(|name| with(rule(name, 2), closed.clone()));
     let origin = Origin::start().await;
-    let running = start(&origin, json!(rules), |_| ()).await;
+    let running = start(&origin, json!(rules), |spec| spec.envoy = version).await;
     let mut clients = [[0; 3]; PROTOCOLS.len()];
     // The last one is refused from what its worker knows, without asking anybody.
     for round in 0..5 {
@@ -91,3 +92,5 @@ async fn i10_clients_of_every_protocol_are_counted_alike_by_all() {
     })
     .await;
 }
+
+on_both_envoys![i10_clients_of_every_protocol_are_counted_alike_by_all];

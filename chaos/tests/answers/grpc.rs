@@ -1,18 +1,22 @@
 //! gRPC: refusals are told by a status that its clients understand.
 
 use serde_json::json;
+use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{rule, with};
 use crate::http2::Http2;
 use crate::origin::Origin;
 use crate::start;
+use crate::versions::on_both_envoys;
 
 const GRPC: &str = "application/grpc+proto";
 
-#[tokio::test]
-async fn a_grpc_request_over_a_limit_gets_status_8_in_the_head_alone() {
+async fn a_grpc_request_over_a_limit_gets_status_8_in_the_head_alone(version: EnvoyVersion) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("limit", 1)]), |_| ()).await;
+    let running = start(&origin, json!([rule("limit", 1)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     let http2 = Http2::to(&running).await;
     let passed = http2.ask("/limit/", GRPC).await;
     assert!(!passed.seen.headers.contains_key("grpc-status"));
@@ -29,11 +33,12 @@ async fn a_grpc_request_over_a_limit_gets_status_8_in_the_head_alone() {
     assert_eq!(origin.hits(), 1);
 }
 
-#[tokio::test]
-async fn a_grpc_request_refused_because_redis_is_away_gets_status_14_in_the_head_alone() {
+async fn a_grpc_request_refused_because_redis_is_away_gets_status_14_in_the_head_alone(
+    version: EnvoyVersion,
+) {
     let origin = Origin::start().await;
     let rules = json!([with(rule("closed", 1), json!({ "on_failure": "deny" }))]);
-    let running = start(&origin, rules, |_| ()).await;
+    let running = start(&origin, rules, |spec| spec.envoy = version).await;
     running.redis().kill().await.unwrap();
     let refused = Http2::to(&running).await.ask("/closed/", GRPC).await;
     assert!(
@@ -52,3 +57,8 @@ async fn a_grpc_request_refused_because_redis_is_away_gets_status_14_in_the_head
     }
     assert_eq!(origin.hits(), 0);
 }
+
+on_both_envoys![
+    a_grpc_request_over_a_limit_gets_status_8_in_the_head_alone,
+    a_grpc_request_refused_because_redis_is_away_gets_status_14_in_the_head_alone
+];

@@ -2,10 +2,12 @@
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
+use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{Running, eventually, rule};
 use crate::origin::Origin;
 use crate::start;
+use crate::versions::on_both_envoys;
 use crate::wire::{Wire, request};
 
 async fn decided(running: &Running, decision: &str, count: u64) {
@@ -17,10 +19,12 @@ async fn decided(running: &Running, decision: &str, count: u64) {
 
 /// Not two refusals without a question to Redis between them: Envoy closes a connection on which
 /// answers that filters give at once queue up ("Too many responses queued").
-#[tokio::test]
-async fn pipelined_requests_are_answered_in_order_each_by_its_own_count() {
+async fn pipelined_requests_are_answered_in_order_each_by_its_own_count(version: EnvoyVersion) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 1)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 1)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     let mut wire = Wire::to(&running).await;
     let asked = ["a", "a", "b", "b"].map(|key| request("GET /one/ HTTP/1.1", key, ""));
     wire.send(asked.concat() + &request("GET /free/ HTTP/1.1", "a", ""))
@@ -38,10 +42,12 @@ async fn pipelined_requests_are_answered_in_order_each_by_its_own_count() {
     assert_eq!(origin.hits(), 3);
 }
 
-#[tokio::test]
-async fn http_1_0_is_limited_like_any_other_and_closed_after_its_answer() {
+async fn http_1_0_is_limited_like_any_other_and_closed_after_its_answer(version: EnvoyVersion) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 1)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 1)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     for status in [200, 429] {
         let mut wire = Wire::to(&running).await;
         wire.send(request("GET /one/ HTTP/1.0", "a", "")).await;
@@ -54,10 +60,12 @@ async fn http_1_0_is_limited_like_any_other_and_closed_after_its_answer() {
 
 /// Envoy takes the end of the client's sending for the end of the client. Nobody is left to
 /// answer, and nothing is passed on; the connection is gone, the others do not notice.
-#[tokio::test]
-async fn a_client_that_closes_its_half_while_it_waits_is_one_that_hung_up() {
+async fn a_client_that_closes_its_half_while_it_waits_is_one_that_hung_up(version: EnvoyVersion) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 5)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 5)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     running.redis().freeze().await.unwrap();
     let mut wire = Wire::to(&running).await;
     wire.send(request("GET /one/ HTTP/1.1", "a", "")).await;
@@ -73,10 +81,14 @@ async fn a_client_that_closes_its_half_while_it_waits_is_one_that_hung_up() {
     decided(&running, "allowed", 1).await;
 }
 
-#[tokio::test]
-async fn a_refused_head_request_has_the_headers_and_no_body_and_its_connection_goes_on() {
+async fn a_refused_head_request_has_the_headers_and_no_body_and_its_connection_goes_on(
+    version: EnvoyVersion,
+) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 1)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 1)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     let mut wire = Wire::to(&running).await;
     for status in [200, 429, 429] {
         wire.send(request("HEAD /one/ HTTP/1.1", "a", "")).await;
@@ -92,3 +104,10 @@ async fn a_refused_head_request_has_the_headers_and_no_body_and_its_connection_g
     assert_eq!(wire.answer().await.status, 200);
     decided(&running, "denied", 2).await;
 }
+
+on_both_envoys![
+    pipelined_requests_are_answered_in_order_each_by_its_own_count,
+    http_1_0_is_limited_like_any_other_and_closed_after_its_answer,
+    a_client_that_closes_its_half_while_it_waits_is_one_that_hung_up,
+    a_refused_head_request_has_the_headers_and_no_body_and_its_connection_goes_on
+];

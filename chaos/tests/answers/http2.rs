@@ -10,11 +10,12 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use velocitygate_chaos::stack::KEY_HEADER;
+use velocitygate_chaos::stack::{EnvoyVersion, KEY_HEADER};
 
 use crate::common::{Running, Seen, eventually, rule};
 use crate::origin::{Origin, TRAILER};
 use crate::start;
+use crate::versions::on_both_envoys;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -107,11 +108,15 @@ async fn drain(mut body: RecvStream) -> (Vec<u8>, HeaderMap) {
     (all, trailers.unwrap_or_default())
 }
 
-#[tokio::test]
-async fn the_streams_of_one_connection_wait_together_and_are_counted_one_by_one() {
+async fn the_streams_of_one_connection_wait_together_and_are_counted_one_by_one(
+    version: EnvoyVersion,
+) {
     const STREAMS: usize = 6;
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 4)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 4)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     running.redis().freeze().await.unwrap();
     let http2 = Http2::to(&running).await;
     let mut exchanges = Vec::new();
@@ -133,10 +138,12 @@ async fn the_streams_of_one_connection_wait_together_and_are_counted_one_by_one(
     assert_eq!(origin.hits(), 4);
 }
 
-#[tokio::test]
-async fn trailers_survive_the_wait_in_both_directions() {
+async fn trailers_survive_the_wait_in_both_directions(version: EnvoyVersion) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("one", 4)]), |_| ()).await;
+    let running = start(&origin, json!([rule("one", 4)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     running.redis().freeze().await.unwrap();
     let http2 = Http2::to(&running).await;
     let mut exchange = http2.begin("/one/", "text/plain", false).await;
@@ -152,3 +159,8 @@ async fn trailers_survive_the_wait_in_both_directions() {
     assert_eq!(answered.trailers, trailers);
     assert!(answered.seen.has_limits());
 }
+
+on_both_envoys![
+    the_streams_of_one_connection_wait_together_and_are_counted_one_by_one,
+    trailers_survive_the_wait_in_both_directions
+];

@@ -11,6 +11,8 @@ mod http2;
 mod origin;
 mod rows;
 mod upgrades;
+#[path = "../common/versions.rs"]
+mod versions;
 mod wire;
 
 use std::sync::Arc;

@@ -3,10 +3,12 @@
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use sfv::{BareItem, List, ListEntry, Parser};
+use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{PATIENT, Running, Seen, rule, with};
 use crate::origin::{LIMITS, Origin};
 use crate::start;
+use crate::versions::on_both_envoys;
 
 const LIMIT_FIELDS: [&str; 5] = [
     "ratelimit",
@@ -70,17 +72,17 @@ fn assert_no_limits(seen: &Seen) {
     }
 }
 
-async fn with_every_field(rules: Value) -> Running {
+async fn with_every_field(version: EnvoyVersion, rules: Value) -> Running {
     Running::start(PATIENT, rules, |spec| {
+        spec.envoy = version;
         spec.plugin["headers"] = json!(["ratelimit", "x-ratelimit", "retry-after"]);
     })
     .await
 }
 
-#[tokio::test]
-async fn refused_by_a_limit() {
+async fn refused_by_a_limit(version: EnvoyVersion) {
     let hourly = json!({ "limit": { "requests": 1, "per": "1h" } });
-    let running = with_every_field(json!([with(rule("told", 1), hourly)])).await;
+    let running = with_every_field(version, json!([with(rule("told", 1), hourly)])).await;
     assert_eq!(Seen::of(running.get("/told/", "a")).await.status, 200);
     let refused = Seen::of(running.get("/told/", "a")).await;
     assert_eq!(refused.status, 429);
@@ -98,10 +100,9 @@ async fn refused_by_a_limit() {
     assert_eq!(running.upstream().hits(), 1);
 }
 
-#[tokio::test]
-async fn refused_because_redis_is_away() {
+async fn refused_because_redis_is_away(version: EnvoyVersion) {
     let rules = json!([with(rule("closed", 5), json!({ "on_failure": "deny" }))]);
-    let running = with_every_field(rules).await;
+    let running = with_every_field(version, rules).await;
     running.redis().kill().await.unwrap();
     let refused = Seen::of(running.get("/closed/", "a")).await;
     assert_eq!(
@@ -116,10 +117,9 @@ async fn refused_because_redis_is_away() {
     assert_eq!(running.upstream().hits(), 0);
 }
 
-#[tokio::test]
-async fn refused_by_a_local_bucket() {
+async fn refused_by_a_local_bucket(version: EnvoyVersion) {
     let rules = json!([with(rule("local", 2), json!({ "on_failure": "local" }))]);
-    let running = with_every_field(rules).await;
+    let running = with_every_field(version, rules).await;
     running.redis().kill().await.unwrap();
     let admitted = Seen::of(running.get("/local/", "a")).await;
     assert_eq!(admitted.status, 200);
@@ -135,8 +135,7 @@ async fn refused_by_a_local_bucket() {
     assert_eq!(problem(&refused)["violated-policies"], json!(["local"]));
 }
 
-#[tokio::test]
-async fn admitted_with_a_known_count_by_several_rules_the_tightest_first() {
+async fn admitted_with_a_known_count_by_several_rules_the_tightest_first(version: EnvoyVersion) {
     let bound = |name: &str, requests: u64, per: &str| {
         let limit = json!({ "requests": requests, "per": per });
         with(rule("all", 1), json!({ "name": name, "limit": limit }))
@@ -147,7 +146,7 @@ async fn admitted_with_a_known_count_by_several_rules_the_tightest_first() {
         bound("odd", 50, "3600500ms"),
         bound("tight", 4, "1d"),
     ]);
-    let running = with_every_field(rules).await;
+    let running = with_every_field(version, rules).await;
     let seen = Seen::of(running.get("/all/", "a")).await;
     assert_eq!((seen.status, seen.body.as_str()), (200, "ok\n"));
     let policies = items(&seen.headers, "ratelimit-policy");
@@ -176,11 +175,11 @@ async fn admitted_with_a_known_count_by_several_rules_the_tightest_first() {
     assert!(!seen.headers.contains_key("retry-after"));
 }
 
-#[tokio::test]
-async fn what_the_upstream_says_of_its_own_limits_stays() {
+async fn what_the_upstream_says_of_its_own_limits_stays(version: EnvoyVersion) {
     let origin = Origin::start().await;
     let rules = json!([with(rule("limited", 2), json!({ "on_failure": "allow" }))]);
     let running = start(&origin, rules, |spec| {
+        spec.envoy = version;
         spec.plugin["headers"] = json!(["ratelimit", "x-ratelimit"]);
     })
     .await;
@@ -204,9 +203,8 @@ async fn what_the_upstream_says_of_its_own_limits_stays() {
     assert!(!unknown.headers.contains_key("x-ratelimit-remaining"));
 }
 
-#[tokio::test]
-async fn admitted_with_an_unknown_count() {
-    let running = with_every_field(json!([rule("open", 5)])).await;
+async fn admitted_with_an_unknown_count(version: EnvoyVersion) {
+    let running = with_every_field(version, json!([rule("open", 5)])).await;
     running.redis().kill().await.unwrap();
     let seen = Seen::of(running.get("/open/", "a")).await;
     assert_eq!((seen.status, seen.body.as_str()), (200, "ok\n"));
@@ -215,3 +213,12 @@ async fn admitted_with_an_unknown_count() {
         assert!(!seen.headers.contains_key(field), "{field}");
     }
 }
+
+on_both_envoys![
+    refused_by_a_limit,
+    refused_because_redis_is_away,
+    refused_by_a_local_bucket,
+    admitted_with_a_known_count_by_several_rules_the_tightest_first,
+    what_the_upstream_says_of_its_own_limits_stays,
+    admitted_with_an_unknown_count
+];

@@ -2,10 +2,12 @@
 
 use reqwest::Method;
 use serde_json::json;
+use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{Seen, rule, with};
 use crate::origin::Origin;
 use crate::start;
+use crate::versions::on_both_envoys;
 use crate::wire::{Wire, request};
 
 pub(crate) const UPGRADE: &str = "connection: upgrade\r\nupgrade: websocket\r\n\
@@ -18,10 +20,11 @@ fn text_frame(text: &str) -> Vec<u8> {
     [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
 }
 
-#[tokio::test]
-async fn a_websocket_passes_when_admitted_works_both_ways_and_is_one_request() {
+async fn a_websocket_passes_when_admitted_works_both_ways_and_is_one_request(
+    version: EnvoyVersion,
+) {
     let origin = Origin::start().await;
-    let running = start(&origin, json!([rule("ws", 1)]), |_| ()).await;
+    let running = start(&origin, json!([rule("ws", 1)]), |spec| spec.envoy = version).await;
     let mut admitted = Wire::to(&running).await;
     admitted
         .send(request("GET /ws/ HTTP/1.1", "a", UPGRADE))
@@ -73,3 +76,5 @@ async fn a_cors_preflight_is_left_out_by_its_method() {
     }
     assert_eq!(statuses, [200, 429]);
 }
+
+on_both_envoys![a_websocket_passes_when_admitted_works_both_ways_and_is_one_request];

@@ -9,3 +9,5 @@ mod per_route;
 mod refused;
 mod requests;
 mod state;
+#[path = "../common/versions.rs"]
+mod versions;

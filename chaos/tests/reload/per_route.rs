@@ -9,6 +9,7 @@ use velocitygate_chaos::stack::envoy_config::connection_manager;
 use velocitygate_chaos::tools::repository;
 
 use crate::common::{PATIENT, Running, Seen, rule, with};
+use crate::versions::on_both_envoys;
 
 /// Statuses, and the rules that the answer tells of.
 async fn ask(running: &Running, path: &str, key: &str) -> (u16, Vec<String>) {
@@ -58,16 +59,6 @@ async fn routes_have_the_rules_that_they_turn_on(version: EnvoyVersion) {
     assert_eq!(sample.requests["upload"]["denied"], 1);
 }
 
-#[tokio::test]
-async fn routes_have_the_rules_that_they_turn_on_in_the_newest_envoy() {
-    routes_have_the_rules_that_they_turn_on(EnvoyVersion::Newest).await;
-}
-
-#[tokio::test]
-async fn routes_have_the_rules_that_they_turn_on_in_the_oldest_envoy() {
-    routes_have_the_rules_that_they_turn_on(EnvoyVersion::Oldest).await;
-}
-
 /// Two routes of these names, and one without.
 fn name_routes(tree: &mut Value) {
     let hosts = &mut connection_manager(tree).unwrap()["route_config"]["virtual_hosts"];
@@ -79,8 +70,7 @@ fn name_routes(tree: &mut Value) {
     hosts[0]["routes"] = json!([route("login"), route("api"), every]);
 }
 
-#[tokio::test]
-async fn a_rule_can_look_at_the_name_of_the_route() {
+async fn a_rule_can_look_at_the_name_of_the_route(version: EnvoyVersion) {
     let on_route = |name: &str, requests: u64| {
         let property = json!([{ "path": ["xds", "route_name"], "exact": name }]);
         with(
@@ -90,6 +80,7 @@ async fn a_rule_can_look_at_the_name_of_the_route() {
     };
     let rules = json!([on_route("login", 1), on_route("api", 2)]);
     let running = Running::start(PATIENT, rules, |spec| {
+        spec.envoy = version;
         let before = spec.tweak.take().unwrap();
         spec.tweak = Some(Arc::new(move |tree| {
             before(tree);
@@ -105,3 +96,8 @@ async fn a_rule_can_look_at_the_name_of_the_route() {
     }
     assert_eq!(statuses, [200, 429, 200, 200, 429, 200, 200, 200]);
 }
+
+on_both_envoys![
+    routes_have_the_rules_that_they_turn_on,
+    a_rule_can_look_at_the_name_of_the_route
+];

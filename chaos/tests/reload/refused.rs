@@ -1,15 +1,21 @@
 //! A configuration that is refused changes nothing, and is seen.
 
 use serde_json::json;
+use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{PATIENT, Seen, eventually, rule};
 use crate::discovery::Reloading;
+use crate::versions::on_both_envoys;
 
 const REJECTED: &str = "^wasmcustom\\.velocitygate_config_rejected_total$";
 
-#[tokio::test]
-async fn a_refused_configuration_keeps_the_old_one_and_is_in_every_counter_and_the_log() {
-    let reloading = Reloading::start(PATIENT, json!([rule("one", 2)]), |_| ()).await;
+async fn a_refused_configuration_keeps_the_old_one_and_is_in_every_counter_and_the_log(
+    version: EnvoyVersion,
+) {
+    let reloading = Reloading::start(PATIENT, json!([rule("one", 2)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     let running = &reloading.running;
     assert_eq!(Seen::of(running.get("/one/", "a")).await.status, 200);
     let failures = reloading.updates("config_fail").await;
@@ -53,3 +59,5 @@ async fn a_refused_configuration_keeps_the_old_one_and_is_in_every_counter_and_t
     );
     reloading.assert_no_trap();
 }
+
+on_both_envoys![a_refused_configuration_keeps_the_old_one_and_is_in_every_counter_and_the_log];

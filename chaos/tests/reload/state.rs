@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 use velocitygate_chaos::observe::BreakerState;
+use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{PATIENT, Seen, eventually, rule, with};
 use crate::discovery::Reloading;
+use crate::versions::on_both_envoys;
 
 async fn statuses(reloading: &Reloading, path: &str, key: &str, count: usize) -> Vec<u16> {
     let mut all = Vec::new();
@@ -14,9 +16,11 @@ async fn statuses(reloading: &Reloading, path: &str, key: &str, count: usize) ->
     all
 }
 
-#[tokio::test]
-async fn counts_in_redis_carry_over_and_a_new_limit_holds_at_once() {
-    let reloading = Reloading::start(PATIENT, json!([rule("one", 2)]), |_| ()).await;
+async fn counts_in_redis_carry_over_and_a_new_limit_holds_at_once(version: EnvoyVersion) {
+    let reloading = Reloading::start(PATIENT, json!([rule("one", 2)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     assert_eq!(statuses(&reloading, "/one/", "a", 3).await, [200, 200, 429]);
     assert_eq!(statuses(&reloading, "/one/", "c", 1).await, [200]);
     // Raised: a bucket keeps the share that it is full, and fills at the new rate.
@@ -47,8 +51,7 @@ fn breaker() -> Value {
     json!({ "window": 4, "minimum_calls": 2, "slow_call": "5s", "open": "5s", "max_open": "5s" })
 }
 
-#[tokio::test]
-async fn an_open_breaker_stays_open_and_local_buckets_begin_full_again() {
+async fn an_open_breaker_stays_open_and_local_buckets_begin_full_again(version: EnvoyVersion) {
     let local = |requests| {
         with(
             rule("one", requests),
@@ -57,7 +60,7 @@ async fn an_open_breaker_stays_open_and_local_buckets_begin_full_again() {
     };
     let reloading = Reloading::start(PATIENT, json!([local(2)]), |spec| {
         spec.plugin["breaker"] = breaker();
-        spec.workers = 1;
+        (spec.workers, spec.envoy) = (1, version);
     })
     .await;
     let running = &reloading.running;
@@ -80,3 +83,8 @@ async fn an_open_breaker_stays_open_and_local_buckets_begin_full_again() {
     assert_eq!(running.sample().await.transitions["closed"], 0);
     assert!(running.sample().await.transitions["open"] >= 1);
 }
+
+on_both_envoys![
+    counts_in_redis_carry_over_and_a_new_limit_holds_at_once,
+    an_open_breaker_stays_open_and_local_buckets_begin_full_again
+];

@@ -2,9 +2,10 @@
 //! that learns of it, the policy for those who ask meanwhile, and that nothing is left of it.
 
 use redis::{RedisResult, Value, from_redis_value};
-use velocitygate_chaos::stack::{Redis, RedisProgram, RedisSpec};
+use velocitygate_chaos::stack::{EnvoyVersion, Redis, RedisProgram, RedisSpec};
 
 use crate::common::eventually;
+use crate::versions::on_both_envoys;
 use crate::ward::Ward;
 
 /// A way for Redis to be unwell.
@@ -97,8 +98,8 @@ const ILLNESSES: &[Illness] = &[
     },
 ];
 
-async fn every_error_of_the_whole_store(program: RedisProgram) {
-    let ward = Ward::open(program).await;
+async fn every_error_of_the_whole_store(version: EnvoyVersion, program: RedisProgram) {
+    let ward = Ward::open(version, program).await;
     for illness in ILLNESSES {
         for line in illness.make {
             ward.say(line).await.unwrap();
@@ -193,30 +194,28 @@ async fn loading(ward: &Ward, program: RedisProgram) {
     ward.recovers("LOADING").await;
 }
 
-#[tokio::test]
-async fn every_error_of_the_whole_store_feeds_the_breaker() {
-    every_error_of_the_whole_store(RedisProgram::Installed).await;
+async fn every_error_of_the_whole_store_feeds_the_breaker(version: EnvoyVersion) {
+    every_error_of_the_whole_store(version, RedisProgram::Installed).await;
 }
 
 #[tokio::test]
 async fn every_error_of_the_oldest_redis_feeds_the_breaker() {
-    every_error_of_the_whole_store(RedisProgram::Oldest).await;
+    every_error_of_the_whole_store(EnvoyVersion::Newest, RedisProgram::Oldest).await;
 }
 
 #[tokio::test]
 async fn every_error_of_valkey_feeds_the_breaker() {
-    every_error_of_the_whole_store(RedisProgram::Valkey).await;
+    every_error_of_the_whole_store(EnvoyVersion::Newest, RedisProgram::Valkey).await;
 }
 
 /// Errors that say nothing about the store: the breaker stays closed, and all others are counted.
-#[tokio::test]
-async fn i5_an_error_of_one_key_or_of_the_script_never_opens_the_breaker() {
+async fn i5_an_error_of_one_key_or_of_the_script_never_opens_the_breaker(version: EnvoyVersion) {
     for program in [
         RedisProgram::Installed,
         RedisProgram::Oldest,
         RedisProgram::Valkey,
     ] {
-        let ward = Ward::open(program).await;
+        let ward = Ward::open(version.clone(), program).await;
         // Somebody else's value: those who meet it get the policy.
         ward.say("LPUSH vg:{deny:mallory}:tb x").await.unwrap();
         ward.shrugs_off("mallory", "wrongtype", 503).await;
@@ -228,3 +227,8 @@ async fn i5_an_error_of_one_key_or_of_the_script_never_opens_the_breaker() {
         ward.shrugs_off("walter", "noscript", 200).await;
     }
 }
+
+on_both_envoys![
+    every_error_of_the_whole_store_feeds_the_breaker,
+    i5_an_error_of_one_key_or_of_the_script_never_opens_the_breaker
+];

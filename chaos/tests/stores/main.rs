@@ -9,4 +9,6 @@ mod examples;
 mod failover;
 mod products;
 mod redirections;
+#[path = "../common/versions.rs"]
+mod versions;
 mod ward;

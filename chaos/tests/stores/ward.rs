@@ -6,7 +6,7 @@ use std::path::Path;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 use tempfile::TempDir;
-use velocitygate_chaos::stack::{Redis, RedisProgram, RedisSpec, Store};
+use velocitygate_chaos::stack::{EnvoyVersion, Redis, RedisProgram, RedisSpec, Store};
 
 use crate::bed::{PATH, assert_limit_holds, errors, guarded, log, openings, recovered, start};
 use crate::common::{Running, Seen, eventually};
@@ -22,11 +22,11 @@ pub(crate) struct Ward {
 
 impl Ward {
     /// A healthy Redis whose user `default`, which Envoy is, has all rights.
-    pub(crate) async fn open(program: RedisProgram) -> Self {
+    pub(crate) async fn open(version: EnvoyVersion, program: RedisProgram) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let running = start(|spec| {
             spec.dir = dir.path().to_owned();
-            spec.store = Store::Direct;
+            (spec.envoy, spec.store) = (version, Store::Direct);
             spec.redis = RedisSpec {
                 program,
                 ..guarded()
