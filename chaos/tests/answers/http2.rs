@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use axum::http::Request;
+use axum::http::request::Builder;
 use bytes::Bytes;
 use h2::client::SendRequest;
+use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::json;
@@ -55,12 +58,26 @@ impl Http2 {
 
     /// Begins a request whose body is still to be sent, unless `is_all`.
     pub(crate) async fn begin(&self, path: &str, content_type: &str, is_all: bool) -> Exchange {
-        let request = axum::http::Request::post(format!("{}{path}", self.base))
+        let request = Request::post(format!("{}{path}", self.base))
             .header("content-type", content_type)
-            .header("te", "trailers")
-            .header(KEY_HEADER, "a")
-            .body(())
-            .unwrap();
+            .header("te", "trailers");
+        self.send(request, is_all).await
+    }
+
+    /// Begins what is an upgrade on HTTP/1 (RFC 8441), as soon as the server says that it knows that.
+    pub(crate) async fn connect(&self, path: &str, protocol: &'static str) -> Exchange {
+        eventually("extended CONNECT is on", async || {
+            self.streams.is_extended_connect_protocol_enabled()
+        })
+        .await;
+        let request = Request::connect(format!("{}{path}", self.base))
+            .header("sec-websocket-version", "13")
+            .extension(Protocol::from_static(protocol));
+        self.send(request, false).await
+    }
+
+    async fn send(&self, request: Builder, is_all: bool) -> Exchange {
+        let request = request.header(KEY_HEADER, "a").body(()).unwrap();
         let mut streams = self.streams.clone().ready().await.unwrap();
         let (response, body) = streams.send_request(request, is_all).unwrap();
         Exchange { response, body }
@@ -80,20 +97,38 @@ impl Drop for Http2 {
 
 impl Exchange {
     pub(crate) async fn answer(self) -> Answered {
-        let answer = timeout(DEADLINE, self.response).await.expect("in time");
-        let (head, body) = answer.unwrap().into_parts();
+        let (mut seen, body, _sending) = self.head().await;
         let head_only = body.is_end_stream();
         let (body, trailers) = timeout(DEADLINE, drain(body)).await.expect("in time");
+        seen.body = String::from_utf8(body).unwrap();
         Answered {
-            seen: Seen {
-                status: head.status.as_u16(),
-                headers: head.headers,
-                body: String::from_utf8(body).unwrap(),
-            },
+            seen,
             trailers,
             head_only,
         }
     }
+
+    /// The head of the answer, and the two ways of what follows.
+    pub(crate) async fn head(self) -> (Seen, RecvStream, SendStream<Bytes>) {
+        let answer = timeout(DEADLINE, self.response).await.expect("in time");
+        let (head, receiving) = answer.unwrap().into_parts();
+        let seen = Seen {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: String::new(),
+        };
+        (seen, receiving, self.body)
+    }
+}
+
+/// Reads this many bytes of a stream that goes on.
+pub(crate) async fn bytes(receiving: &mut RecvStream, count: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let data = timeout(DEADLINE, receiving.data()).await.expect("in time");
+        all.extend(data.expect("goes on").unwrap());
+    }
+    all
 }
 
 /// The rest of an answer. A reset without an error ends it, too: that is how a server stops a

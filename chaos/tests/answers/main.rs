@@ -35,6 +35,7 @@ async fn start(origin: &Origin, rules: Value, change: impl FnOnce(&mut Spec)) ->
             }
             let manager = connection_manager(tree).unwrap();
             manager["upgrade_configs"] = json!([{ "upgrade_type": "websocket" }]);
+            manager["http2_protocol_options"]["allow_connect"] = json!(true);
             manager["http_protocol_options"] =
                 json!({ "accept_http_10": true, "enable_trailers": true });
             let cluster = upstream_cluster(tree).unwrap();
@@ -46,7 +47,7 @@ async fn start(origin: &Origin, rules: Value, change: impl FnOnce(&mut Spec)) ->
                     "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                     "use_downstream_protocol_config": {
                         "http_protocol_options": { "enable_trailers": true },
-                        "http2_protocol_options": {},
+                        "http2_protocol_options": { "allow_connect": true },
                     },
                 },
             });

@@ -5,6 +5,7 @@ use serde_json::json;
 use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{Seen, rule, with};
+use crate::http2::{self, Http2};
 use crate::origin::Origin;
 use crate::start;
 use crate::versions::on_both_envoys;
@@ -54,6 +55,31 @@ async fn a_websocket_passes_when_admitted_works_both_ways_and_is_one_request(
     assert_eq!(origin.hits(), 1);
 }
 
+async fn a_websocket_on_http_2_passes_when_admitted_works_both_ways_and_is_one_request(
+    version: EnvoyVersion,
+) {
+    let origin = Origin::start().await;
+    let running = start(&origin, json!([rule("ws", 1)]), |spec| spec.envoy = version).await;
+    let http2 = Http2::to(&running).await;
+    let admitted = http2.connect("/ws/", "websocket").await;
+    let (seen, mut receiving, mut sending) = admitted.head().await;
+    assert_eq!(seen.status, 200);
+    let limits = seen.header("ratelimit");
+    assert!(limits.starts_with("\"ws\";r=0;"), "{seen:?}");
+
+    let refused = http2.connect("/ws/", "websocket").await.answer().await.seen;
+    assert!(refused.status == 429 && refused.has_limits(), "{refused:?}");
+    assert_eq!(refused.header("content-type"), "application/problem+json");
+
+    // The refusal ended a stream, not its connection; what goes over the first one is not counted.
+    for text in ["hello", "again"] {
+        sending.send_data(text_frame(text).into(), false).unwrap();
+        let echo = http2::bytes(&mut receiving, 2 + text.len()).await;
+        assert_eq!(echo, [&[0x81, 5], text.as_bytes()].concat());
+    }
+    assert_eq!(origin.hits(), 1);
+}
+
 /// A preflight has no credentials, so it would be charged to whoever shares its lack of a key.
 #[tokio::test]
 async fn a_cors_preflight_is_left_out_by_its_method() {
@@ -77,4 +103,7 @@ async fn a_cors_preflight_is_left_out_by_its_method() {
     assert_eq!(statuses, [200, 429]);
 }
 
-on_both_envoys![a_websocket_passes_when_admitted_works_both_ways_and_is_one_request];
+on_both_envoys![
+    a_websocket_passes_when_admitted_works_both_ways_and_is_one_request,
+    a_websocket_on_http_2_passes_when_admitted_works_both_ways_and_is_one_request
+];
