@@ -3,14 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::common::{PATIENT, Running, Seen, eventually, rule, with};
+use crate::promise::ALGORITHMS;
 use crate::statuses;
-
-const ALGORITHMS: [(&str, &str); 4] = [
-    ("token_bucket", "tb"),
-    ("sliding_window", "sw"),
-    ("sliding_log", "sl"),
-    ("fixed_window", "fw"),
-];
 
 fn limit(algorithm: &str, requests: u64, per: &str) -> Value {
     json!({ "limit": { "algorithm": algorithm, "requests": requests, "per": per } })

@@ -2,51 +2,20 @@
 
 use std::time::Duration;
 
-use reqwest::Client;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-use velocitygate_chaos::judge::{Span, worst_excess};
+use velocitygate_chaos::judge::worst_excess;
 use velocitygate_chaos::observe::EnvoySample;
 use velocitygate_chaos::scenario::Limit;
 use velocitygate_chaos::stack::{EnvoyVersion, KEY_HEADER};
 
-use crate::common::{PATIENT, Running, Seen, client, eventually};
+use crate::common::{PATIENT, Running, eventually};
+use crate::load::{Load, RedisClock, Tally};
 use crate::statuses;
 
 pub(crate) const LIMIT: Limit = Limit {
     rate: 100.0,
     burst: 100.0,
 };
-
-/// What one client of the excess load saw.
-struct Tally {
-    admitted: Vec<Span>,
-    refused: u64,
-}
-
-/// One connection's share of the excess load, at most 100 requests a second.
-async fn press(http: Client, url: String, start: Instant) -> Tally {
-    let mut tally = Tally {
-        admitted: Vec::new(),
-        refused: 0,
-    };
-    let mut pace = tokio::time::interval(Duration::from_millis(10));
-    while start.elapsed() < Duration::from_secs(3) {
-        pace.tick().await;
-        let sent_s = start.elapsed().as_secs_f64();
-        let seen = Seen::of(http.get(&url).header(KEY_HEADER, "hot")).await;
-        match seen.status {
-            200 => tally.admitted.push(Span {
-                sent_s,
-                done_s: start.elapsed().as_secs_f64(),
-            }),
-            429 => tally.refused += 1,
-            other => panic!("unexpected status {other}"),
-        }
-    }
-    tally
-}
 
 fn strict() -> Value {
     json!({
@@ -61,26 +30,29 @@ pub(crate) async fn two_envoys_with_two_workers_keep_one_limit(version: EnvoyVer
         (spec.envoys, spec.workers, spec.envoy) = (2, 2, version);
     })
     .await;
-    let start = Instant::now();
-    let mut load = JoinSet::new();
-    for envoy in running.envoys() {
-        for _ in 0..6 {
-            load.spawn(press(client(), envoy.front_url() + "/", start));
-        }
-    }
+    let load = Load {
+        clock: RedisClock::of(&running).await,
+        length: Duration::from_secs(3),
+        connections: 6,
+    };
+    let urls: Vec<String> = running
+        .envoys()
+        .iter()
+        .map(|it| it.front_url() + "/")
+        .collect();
+    let start_s = load.clock.latest_s();
     // Meanwhile a second key has all of its own.
-    for _ in 0..5 {
-        let calm = statuses(&running, "/", "calm", 4).await;
-        assert_eq!(calm, [200; 4]);
-    }
-    let tallies = load.join_all().await;
-    let refused: u64 = tallies.iter().map(|tally| tally.refused).sum();
-    let admitted: Vec<Span> = tallies.into_iter().flat_map(|t| t.admitted).collect();
-    let last_sent = admitted.iter().map(|it| it.sent_s).fold(0.0, f64::max);
+    let calm = async {
+        for _ in 0..5 {
+            assert_eq!(statuses(&running, "/", "calm", 4).await, [200; 4]);
+        }
+    };
+    let (Tally { admitted, refused }, ()) = tokio::join!(load.press(&urls), calm);
 
     let excess = worst_excess(&admitted, &LIMIT);
     assert!(excess <= 0.0, "{excess} requests above the limit");
-    let due = LIMIT.burst + LIMIT.rate * last_sent;
+    let last_sent_s = admitted.iter().map(|it| it.sent_s).fold(0.0, f64::max);
+    let due = LIMIT.burst + LIMIT.rate * (last_sent_s - start_s);
     let share = admitted.len() as f64 / due;
     assert!(share >= 0.95, "{} admitted of {due}", admitted.len());
     assert!(refused > admitted.len() as u64 / 2, "no excess: {refused}");

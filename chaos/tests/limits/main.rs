@@ -7,7 +7,10 @@ mod deny_cache;
 mod excess;
 mod fallback;
 mod leases;
+mod load;
+mod promise;
 mod rules;
+mod windows;
 
 use common::{Running, Seen};
 

@@ -1,0 +1,70 @@
+//! I1 of the algorithms that count in windows: excess load on many workers at once, on Redis's own
+//! clock, judged by what the clients saw. `excess` does the same for the token bucket.
+
+use std::time::Duration;
+
+use serde_json::json;
+use velocitygate_chaos::stack::KEY_HEADER;
+
+use crate::common::{PATIENT, Running, eventually};
+use crate::load::{Load, RedisClock, Tally};
+use crate::promise::Promise;
+
+async fn two_envoys_with_two_workers_keep_the_promise(algorithm: &'static str) {
+    let promise = Promise {
+        algorithm,
+        requests: 100,
+        per: Duration::from_secs(1),
+    };
+    let rule = json!({
+        "name": "per-key", "key": [{ "header": KEY_HEADER }], "limit": promise.limit(),
+    });
+    let running = Running::start(PATIENT, json!([rule]), |spec| {
+        (spec.envoys, spec.workers) = (2, 2);
+    })
+    .await;
+    let load = Load {
+        clock: RedisClock::of(&running).await,
+        length: Duration::from_secs(3),
+        connections: 6,
+    };
+    let urls: Vec<String> = running
+        .envoys()
+        .iter()
+        .map(|it| it.front_url() + "/")
+        .collect();
+    // What comes just before a window ends is what the next one knows least of.
+    eventually("a window is about to end", async || {
+        promise.part_of_window(load.clock.earliest_s()) > 0.85
+    })
+    .await;
+    let start_s = load.clock.latest_s();
+    let Tally { admitted, refused } = load.press(&urls).await;
+
+    let excess = promise.excess(&admitted);
+    assert!(excess <= 0.0, "{excess} requests above the promise");
+    let last_sent_s = admitted.iter().map(|it| it.sent_s).fold(0.0, f64::max);
+    let due = promise.rate() * (last_sent_s - start_s);
+    let count = admitted.len() as f64;
+    assert!(count >= 0.9 * due, "{count} admitted of {due}");
+    assert!(refused as f64 > count / 2.0, "no excess: {refused}");
+    assert_eq!(
+        running.upstream().hits_of("/", "hot"),
+        admitted.len() as u64
+    );
+}
+
+#[tokio::test]
+async fn i1_two_envoys_never_admit_more_than_a_sliding_window_promises() {
+    two_envoys_with_two_workers_keep_the_promise("sliding_window").await;
+}
+
+#[tokio::test]
+async fn i1_two_envoys_never_admit_more_than_a_sliding_log_promises() {
+    two_envoys_with_two_workers_keep_the_promise("sliding_log").await;
+}
+
+#[tokio::test]
+async fn i1_two_envoys_never_admit_more_than_a_fixed_window_promises() {
+    two_envoys_with_two_workers_keep_the_promise("fixed_window").await;
+}
