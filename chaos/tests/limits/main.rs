@@ -1,6 +1,7 @@
 //! Limits on real Envoy and real Redis: how many pass, who is counted, also over an outage.
 
 mod algorithms;
+mod clock_steps;
 #[path = "../common/mod.rs"]
 mod common;
 mod deny_cache;
