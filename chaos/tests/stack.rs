@@ -65,6 +65,12 @@ async fn answers(stack: &Stack, within: Duration) -> bool {
         .is_ok_and(|pong| pong.as_deref() == Some("PONG"))
 }
 
+/// How many toxics stand in the way to Redis.
+async fn toxics(stack: &Stack) -> usize {
+    let toxics = stack.toxiproxy().toxics(REDIS_PROXY).await;
+    toxics.unwrap().len()
+}
+
 #[tokio::test]
 async fn a_request_passes_every_envoy_and_all_observers_count_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -194,14 +200,7 @@ async fn every_fault_of_the_way_stops_answers_until_it_is_healed() {
             .await
             .expect("healing twice changes nothing");
         assert!(answers(&stack, DEADLINE).await, "after {fault:?}");
-        assert!(
-            stack
-                .toxiproxy()
-                .toxics(REDIS_PROXY)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        assert_eq!(toxics(&stack).await, 0);
     }
 }
 
@@ -229,7 +228,7 @@ async fn a_hung_toxiproxy_is_restarted_by_healing_and_leads_to_redis_again() {
 async fn every_toxic_reads_back_as_asked_in_both_directions() {
     let dir = tempfile::tempdir().unwrap();
     let stack = Stack::start(bare(dir.path(), 0)).await.unwrap();
-    let toxics = [
+    let all = [
         Toxic::Latency {
             latency: 5,
             jitter: 1,
@@ -245,7 +244,7 @@ async fn every_toxic_reads_back_as_asked_in_both_directions() {
         Toxic::LimitData { bytes: 10 },
         Toxic::SlowClose { delay: 11 },
     ];
-    for toxic in toxics {
+    for toxic in all {
         for stream in [Stream::Upstream, Stream::Downstream] {
             let made = stack
                 .toxiproxy()
@@ -255,19 +254,9 @@ async fn every_toxic_reads_back_as_asked_in_both_directions() {
             assert_eq!(made["stream"], serde_json::json!(stream));
         }
     }
-    assert_eq!(
-        stack.toxiproxy().toxics(REDIS_PROXY).await.unwrap().len(),
-        2 * toxics.len()
-    );
+    assert_eq!(toxics(&stack).await, 2 * all.len());
     stack.toxiproxy().reset().await.unwrap();
-    assert!(
-        stack
-            .toxiproxy()
-            .toxics(REDIS_PROXY)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(toxics(&stack).await, 0);
 }
 
 #[tokio::test]

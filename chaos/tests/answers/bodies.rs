@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use velocitygate_chaos::stack::EnvoyVersion;
 use velocitygate_chaos::stack::envoy_config::connection_manager;
 
-use crate::common::{Running, Seen, eventually, rule};
+use crate::common::{Running, Seen, eventually, rule, tweak};
 use crate::http2::Http2;
 use crate::origin::Origin;
 use crate::start;
@@ -181,11 +181,9 @@ async fn who_expects_100_continue_sends_no_body_for_nothing_where_the_upstream_s
         let origin = Origin::start().await;
         let running = start(&origin, json!([rule("one", 1)]), |spec| {
             spec.envoy = version.clone();
-            let before = spec.tweak.take().unwrap();
-            spec.tweak = Some(std::sync::Arc::new(move |tree| {
-                before(tree);
+            tweak(spec, move |tree| {
                 connection_manager(tree).unwrap()["proxy_100_continue"] = json!(upstream_says);
-            }));
+            });
         })
         .await;
         let expecting = "content-length: 3\r\nexpect: 100-continue\r\n";

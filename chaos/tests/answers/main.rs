@@ -15,9 +15,7 @@ mod upgrades;
 mod versions;
 mod wire;
 
-use std::sync::Arc;
-
-use common::{PATIENT, Running};
+use common::{PATIENT, Running, tweak};
 use origin::Origin;
 use serde_json::{Value, json};
 use velocitygate_chaos::stack::Spec;
@@ -28,11 +26,7 @@ async fn start(origin: &Origin, rules: Value, change: impl FnOnce(&mut Spec)) ->
     let address = origin.address();
     Running::start(PATIENT, rules, |spec| {
         change(spec);
-        let before = spec.tweak.take();
-        spec.tweak = Some(Arc::new(move |tree| {
-            if let Some(before) = &before {
-                before(tree);
-            }
+        tweak(spec, move |tree| {
             let manager = connection_manager(tree).unwrap();
             manager["upgrade_configs"] = json!([{ "upgrade_type": "websocket" }]);
             manager["http2_protocol_options"]["allow_connect"] = json!(true);
@@ -51,7 +45,7 @@ async fn start(origin: &Origin, rules: Value, change: impl FnOnce(&mut Spec)) ->
                     },
                 },
             });
-        }));
+        });
     })
     .await
 }

@@ -55,14 +55,14 @@ impl Running {
         spec.plugin = json!({
             "redis": { "timeout": format!("{timeout}ms") }, "breaker": "off", "rules": rules,
         });
-        spec.tweak = Some(Arc::new(move |tree| {
+        tweak(&mut spec, move |tree| {
             let millis = timeout + 10;
             let op_timeout = format!("{}.{:03}s", millis / 1000, millis % 1000);
             // Behind tcp_proxy nothing but the filter's own timeout ends an operation.
             if let Ok(proxy) = envoy_config::redis_proxy(tree) {
                 proxy["settings"]["op_timeout"] = json!(op_timeout);
             }
-        }));
+        });
         change(&mut spec);
         Self {
             stack: Stack::start(spec).await.unwrap(),
@@ -132,6 +132,17 @@ pub(crate) fn with(mut base: Value, more: Value) -> Value {
     let more = more.as_object().expect("an object").clone();
     base.as_object_mut().expect("an object").extend(more);
     base
+}
+
+/// Makes a change to Envoy's configuration after those that are made already.
+pub(crate) fn tweak(spec: &mut Spec, change: impl Fn(&mut Value) + Send + Sync + 'static) {
+    let before = spec.tweak.take();
+    spec.tweak = Some(Arc::new(move |tree| {
+        if let Some(before) = &before {
+            before(tree);
+        }
+        change(tree);
+    }));
 }
 
 /// Waits until `condition` holds.

@@ -8,29 +8,15 @@ mod keys;
 mod matches;
 mod responses;
 
-use std::sync::Arc;
-
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use velocitygate_chaos::stack::Spec;
 
-use common::{Running, Seen, rule, with};
+use common::{Running, Seen, rule, tweak, with};
 
 /// A rule for one request of a kind: those under `/<name>/` that pass these tests.
 fn one_of(name: &str, tests: Value) -> Value {
     let path = json!({ "path": { "prefix": format!("/{name}/") } });
     with(rule(name, 1), json!({ "match": with(path, tests) }))
-}
-
-/// Makes a change to Envoy's configuration after those that are made already.
-fn tweak(spec: &mut Spec, change: impl Fn(&mut Value) + Send + Sync + 'static) {
-    let before = spec.tweak.take();
-    spec.tweak = Some(Arc::new(move |tree| {
-        if let Some(before) = &before {
-            before(tree);
-        }
-        change(tree);
-    }));
 }
 
 /// A GET with these headers.

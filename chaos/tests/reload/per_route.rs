@@ -1,14 +1,12 @@
 //! Limits by route: an instance of the filter for each set of rules, turned on by routes; or rules
 //! that look at the name of the route.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use velocitygate_chaos::stack::EnvoyVersion;
 use velocitygate_chaos::stack::envoy_config::connection_manager;
 use velocitygate_chaos::tools::repository;
 
-use crate::common::{PATIENT, Running, Seen, rule, with};
+use crate::common::{PATIENT, Running, Seen, rule, tweak, with};
 use crate::versions::on_both_envoys;
 
 /// Statuses, and the rules that the answer tells of.
@@ -81,11 +79,7 @@ async fn a_rule_can_look_at_the_name_of_the_route(version: EnvoyVersion) {
     let rules = json!([on_route("login", 1), on_route("api", 2)]);
     let running = Running::start(PATIENT, rules, |spec| {
         spec.envoy = version;
-        let before = spec.tweak.take().unwrap();
-        spec.tweak = Some(Arc::new(move |tree| {
-            before(tree);
-            name_routes(tree);
-        }));
+        tweak(spec, name_routes);
     })
     .await;
     let mut statuses = Vec::new();

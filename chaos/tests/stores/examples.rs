@@ -6,7 +6,7 @@ use velocitygate_chaos::stack::envoy_config::store_cluster;
 use velocitygate_chaos::stack::{EnvoyVersion, Redis, RedisSpec, Spec, Store, Wiring};
 
 use crate::bed::{LIMIT, PATH, assert_limit_holds, errors, example, guarded, openings, start};
-use crate::common::{PATIENT, Running, Seen, eventually};
+use crate::common::{PATIENT, Running, Seen, eventually, tweak};
 
 /// The limit in the files themselves.
 const OWN_LIMIT: usize = 10;
@@ -86,14 +86,12 @@ async fn a_wrong_password_is_an_auth_error_and_nobody_passes() {
     let running = start(|spec| {
         example(spec, "tls.yaml");
         (spec.redis, spec.store) = (with_tls(), Store::Direct);
-        let first = spec.tweak.take().unwrap();
-        spec.tweak = Some(std::sync::Arc::new(move |tree| {
-            first(tree);
+        tweak(spec, |tree| {
             let cluster = store_cluster(tree).unwrap();
             let options = &mut cluster["typed_extension_protocol_options"];
             options["envoy.filters.network.redis_proxy"]["auth_password"] =
                 json!({ "inline_string": "guessed" });
-        }));
+        });
     })
     .await;
     eventually("the breaker opens", async || {

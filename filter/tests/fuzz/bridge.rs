@@ -6,8 +6,9 @@ use velocitygate::bridge::{
 };
 use velocitygate::resp::encode;
 
-use crate::bytes::{cuts, edited, edits, pieces};
+use crate::bytes::{edited, edits};
 use crate::harness::{fuzz, within};
+use crate::pieces::{cuts, pieces};
 use crate::replies;
 
 const WORDS: &[&str] = &[

@@ -49,17 +49,3 @@ pub(crate) fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     }
     bytes
 }
-
-/// Where to cut a stream; taken modulo its length.
-pub(crate) fn cuts() -> impl Strategy<Value = Vec<usize>> {
-    prop::collection::vec(any::<usize>(), 0..6)
-}
-
-pub(crate) fn pieces<'b>(bytes: &'b [u8], cuts: &[usize]) -> Vec<&'b [u8]> {
-    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
-    cuts.extend([0, bytes.len()]);
-    cuts.sort_unstable();
-    cuts.windows(2)
-        .map(|ends| &bytes[ends[0]..ends[1]])
-        .collect()
-}

@@ -8,6 +8,8 @@ mod documents;
 mod engine;
 mod harness;
 mod module;
+#[path = "../pieces/mod.rs"]
+mod pieces;
 mod replies;
 mod requests;
 #[path = "../wasm_host/mod.rs"]

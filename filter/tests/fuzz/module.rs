@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::bridge::{Said, bulks, call, said};
-use crate::bytes::pieces;
 use crate::documents::{nearly_valid, valid};
 use crate::harness::fuzz;
+use crate::pieces::pieces;
 use crate::replies;
 use crate::wasm_host::{Action, Pairs, Process, Reply, Worker, built};
 

@@ -6,8 +6,9 @@ use velocitygate::config::Config;
 use velocitygate::limit::{Charge, Limit};
 use velocitygate::resp::{self, ErrorClass, Reply, Scanner};
 
-use crate::bytes::{cuts, edited, edits, pieces};
+use crate::bytes::{edited, edits};
 use crate::harness::{fuzz, within};
+use crate::pieces::{cuts, pieces};
 
 const WORDS: &[&str] = &[
     "\r\n",

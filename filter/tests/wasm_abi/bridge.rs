@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::pieces::{cuts, pieces};
 use crate::wasm_host::{Process, Worker};
 
 const COMMAND: &[u8] = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
@@ -20,20 +21,6 @@ fn bridge() -> (Worker, u32) {
     let root = worker.root("velocitygate_redis", "").unwrap();
     let connection = worker.connection(root);
     (worker, connection)
-}
-
-/// Cuts bytes at these places, taken modulo their number.
-fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
-    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
-    cuts.extend([0, bytes.len()]);
-    cuts.sort_unstable();
-    cuts.windows(2)
-        .map(|ends| &bytes[ends[0]..ends[1]])
-        .collect()
-}
-
-fn cuts() -> impl Strategy<Value = Vec<usize>> {
-    proptest::collection::vec(any::<usize>(), 0..6)
 }
 
 fn garbage() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {

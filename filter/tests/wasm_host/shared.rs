@@ -141,27 +141,33 @@ fn define_metric(mut caller: Caller<'_, Vm>, kind: u32, name: u32, size: u32, id
 }
 
 fn increment_metric(caller: Caller<'_, Vm>, id: u32, offset: i64) -> Answer {
-    let mut process = caller.data().process.borrow_mut();
-    let Some(metric) = process.metrics.get_mut((id as usize).wrapping_sub(1)) else {
-        return Ok(status::NOT_FOUND);
-    };
-    match metric.kind {
-        MetricKind::Counter if offset < 0 => return Ok(status::BAD_ARGUMENT),
-        MetricKind::Histogram => return Ok(status::BAD_ARGUMENT),
-        MetricKind::Counter | MetricKind::Gauge => metric.value += offset,
-    }
-    Ok(status::OK)
+    change_metric(&caller, id, |metric| match metric.kind {
+        MetricKind::Counter if offset < 0 => status::BAD_ARGUMENT,
+        MetricKind::Histogram => status::BAD_ARGUMENT,
+        MetricKind::Counter | MetricKind::Gauge => {
+            metric.value += offset;
+            status::OK
+        }
+    })
 }
 
 fn record_metric(caller: Caller<'_, Vm>, id: u32, value: u64) -> Answer {
+    change_metric(&caller, id, |metric| {
+        match metric.kind {
+            MetricKind::Counter => metric.value += value as i64,
+            MetricKind::Gauge => metric.value = value as i64,
+            MetricKind::Histogram => metric.value += 1,
+        }
+        status::OK
+    })
+}
+
+fn change_metric(
+    caller: &Caller<'_, Vm>,
+    id: u32,
+    change: impl FnOnce(&mut Metric) -> u32,
+) -> Answer {
     let mut process = caller.data().process.borrow_mut();
-    let Some(metric) = process.metrics.get_mut((id as usize).wrapping_sub(1)) else {
-        return Ok(status::NOT_FOUND);
-    };
-    match metric.kind {
-        MetricKind::Counter => metric.value += value as i64,
-        MetricKind::Gauge => metric.value = value as i64,
-        MetricKind::Histogram => metric.value += 1,
-    }
-    Ok(status::OK)
+    let metric = process.metrics.get_mut((id as usize).wrapping_sub(1));
+    Ok(metric.map_or(status::NOT_FOUND, change))
 }
