@@ -129,8 +129,11 @@ async fn i1_a_clock_that_was_set_back_forgets_nothing_and_refuses_no_longer_than
             // All that lies ahead counts as charged when it is first looked at.
             let (first, at) = clock.time(running.get(&path(&promise), "hot")).await;
             assert_eq!(first.status, 429, "{name}: {first:?}");
-            let url = running.envoys()[0].front_url() + &path(&promise);
-            (promise, at, load.press(&[url]).await.admitted)
+            (
+                promise,
+                at,
+                load.press(running, &path(&promise)).await.admitted,
+            )
         }
     });
     let [bucket, window, log, fixed] = after_the_step;

@@ -35,11 +35,6 @@ pub(crate) async fn two_envoys_with_two_workers_keep_one_limit(version: EnvoyVer
         length: Duration::from_secs(3),
         connections: 6,
     };
-    let urls: Vec<String> = running
-        .envoys()
-        .iter()
-        .map(|it| it.front_url() + "/")
-        .collect();
     let start_s = load.clock.latest_s();
     // Meanwhile a second key has all of its own.
     let calm = async {
@@ -47,7 +42,7 @@ pub(crate) async fn two_envoys_with_two_workers_keep_one_limit(version: EnvoyVer
             assert_eq!(statuses(&running, "/", "calm", 4).await, [200; 4]);
         }
     };
-    let (Tally { admitted, refused }, ()) = tokio::join!(load.press(&urls), calm);
+    let (Tally { admitted, refused }, ()) = tokio::join!(load.press(&running, "/"), calm);
 
     let excess = worst_excess(&admitted, &LIMIT);
     assert!(excess <= 0.0, "{excess} requests above the limit");

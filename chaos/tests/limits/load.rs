@@ -54,7 +54,7 @@ pub(crate) struct Load {
     pub(crate) clock: RedisClock,
     /// How long it lasts.
     pub(crate) length: Duration,
-    /// Connections for each address, of at most 100 requests a second each.
+    /// Connections to each Envoy, of at most 100 requests a second each.
     pub(crate) connections: usize,
 }
 
@@ -66,9 +66,11 @@ pub(crate) struct Tally {
 }
 
 impl Load {
-    pub(crate) async fn press(&self, urls: &[String]) -> Tally {
+    /// Presses this path of every Envoy.
+    pub(crate) async fn press(&self, running: &Running, path: &str) -> Tally {
         let mut connections = JoinSet::new();
-        for url in urls {
+        for envoy in running.envoys() {
+            let url = envoy.front_url() + path;
             for _ in 0..self.connections {
                 connections.spawn(self.clone().connection(client(), url.clone()));
             }

@@ -28,18 +28,13 @@ async fn two_envoys_with_two_workers_keep_the_promise(algorithm: &'static str) {
         length: Duration::from_secs(3),
         connections: 6,
     };
-    let urls: Vec<String> = running
-        .envoys()
-        .iter()
-        .map(|it| it.front_url() + "/")
-        .collect();
     // What comes just before a window ends is what the next one knows least of.
     eventually("a window is about to end", async || {
         promise.part_of_window(load.clock.earliest_s()) > 0.85
     })
     .await;
     let start_s = load.clock.latest_s();
-    let Tally { admitted, refused } = load.press(&urls).await;
+    let Tally { admitted, refused } = load.press(&running, "/").await;
 
     let excess = promise.excess(&admitted);
     assert!(excess <= 0.0, "{excess} requests above the promise");
