@@ -184,7 +184,7 @@ mod tests {
             (
                 C::Cluster,
                 "cluster",
-                &["MOVED 3999 [::1]:1", "ASK 3999 [::1]:1"],
+                &["MOVED 39 [::1]:1", "ASK 39 [::1]:1"],
             ),
             (
                 C::MaxClients,
