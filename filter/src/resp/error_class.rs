@@ -158,11 +158,7 @@ mod tests {
         let rows: &[(C, &str, &[&str])] = &[
             (C::Oom, "oom", &["OOM command not allowed"]),
             (C::Readonly, "readonly", &["READONLY You can't write"]),
-            (
-                C::Loading,
-                "loading",
-                &["LOADING", "LOADING Redis is loading"],
-            ),
+            (C::Loading, "loading", &["LOADING", "LOADING x"]),
             (C::Busy, "busy", &["BUSY Redis is busy running a script."]),
             (
                 C::Misconf,
