@@ -139,22 +139,14 @@ impl Host for Described {
 }
 
 impl fmt::Display for Described {
-    /// The request line, and each header that was given more than once as Envoy joins it.
+    /// The request line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let request = Request::new(self);
         let get = |name: &str| {
-            let value = request.header(name).unwrap_or_default();
-            String::from_utf8_lossy(&value).into_owned()
+            let value = request.header_values(name).next().unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
         };
         let (method, host, target) = (get(":method"), get(":authority"), get(":path"));
-        write!(f, "{method} {host}{target}")?;
-        let names: BTreeSet<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
-        for name in names {
-            let count = request.header_values(name).count();
-            if count > 1 {
-                write!(f, "\n{name}: {} ({count} headers, joined)", get(name))?;
-            }
-        }
-        Ok(())
+        write!(f, "{method} {host}{target}")
     }
 }

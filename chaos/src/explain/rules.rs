@@ -119,7 +119,7 @@ fn reason(mismatch: Mismatch<'_>, request: &Request<'_>) -> String {
         ),
         Mismatch::Header(named) => (
             format!("header {}", named.name),
-            one(request.header(&named.name)),
+            shown(request.header_readings(&named.name)),
             value_test(&named.test),
         ),
         Mismatch::Query(named) => (

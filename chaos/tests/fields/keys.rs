@@ -45,6 +45,47 @@ async fn parameters_and_cookies_are_counted_by_their_value_however_it_is_spelled
     assert_eq!(seen, [200, 429, 429, 200, 200, 429]);
 }
 
+#[tokio::test]
+async fn a_header_that_is_sent_twice_gains_a_client_no_counter_and_evades_no_test() {
+    let mut counted = by("header", json!({ "header": "x-user" }));
+    counted["match"]["headers"] = json!([{ "name": "x-user", "present": true }]);
+    let mut tested = rule("test", 1);
+    tested["match"]["headers"] = json!([{ "name": "x-plan", "exact": "paid" }]);
+    let standard = by("standard", json!({ "header": "user-agent" }));
+    let running = Running::start(PATIENT, json!([counted, tested, standard]), |_| ()).await;
+    let user = |value: &'static str| ("x-user", value);
+    let headers = [
+        vec![user("a"), user("a")],
+        vec![user("a")],
+        vec![user("a"), user("b")],
+        vec![user("c"), user("d")],
+    ];
+    let sent = headers
+        .each_ref()
+        .map(|headers| ("/header/", headers.as_slice()));
+    assert_eq!(statuses(&running, sent).await, [200, 429, 200, 429]);
+    let headers = [
+        vec![("x-plan", "paid")],
+        vec![("x-plan", "free"), ("x-plan", "paid")],
+        vec![("x-plan", "free")],
+    ];
+    let sent = headers
+        .each_ref()
+        .map(|headers| ("/test/", headers.as_slice()));
+    assert_eq!(statuses(&running, sent).await, [200, 429, 200]);
+    // Envoy itself makes one value of this one.
+    let agent = |value: &'static str| ("user-agent", value);
+    let headers = [
+        vec![agent("a"), agent("b")],
+        vec![agent("a"), agent("c")],
+        vec![agent("a,b")],
+    ];
+    let sent = headers
+        .each_ref()
+        .map(|headers| ("/standard/", headers.as_slice()));
+    assert_eq!(statuses(&running, sent).await, [200, 200, 429]);
+}
+
 /// A filter before this one that leaves a header's value in the request's metadata.
 fn header_to_metadata(header: &str, key: &str, kind: &str) -> Value {
     json!({

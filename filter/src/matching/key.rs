@@ -11,6 +11,8 @@
 //! The text can be read back part by part; only two long values whose digests collide (2^64 tries,
 //! both values chosen by the same client) share one.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use super::pairs::{Pair, pair};
@@ -32,8 +34,8 @@ pub const REDIS_KEY_BYTES_MAX: usize = KEY_PREFIX_BYTES_MAX
 const SEPARATOR: char = '|';
 const MISSING: &str = "%-";
 const HASHED: &str = "%#";
-/// One counter for all requests that give a parameter or a cookie different values: which of them
-/// the upstream takes is not known here, and a client must not gain a counter by adding one.
+/// One counter for all requests that give a header, a parameter or a cookie different values: which
+/// of them the upstream takes is not known here, and a client must not gain a counter by adding one.
 const SEVERAL: &str = "%*";
 /// Bytes of the digest that are kept: 128 bits.
 const DIGEST_BYTES: usize = 16;
@@ -149,7 +151,7 @@ impl KeyRecipe {
 impl Part {
     fn find<'r>(&'r self, request: &'r Request<'_>) -> Pair<'r> {
         let value = match self {
-            Self::Header(name) => request.header(name),
+            Self::Header(name) => return pair(request.header_values(name).map(Cow::Borrowed)),
             Self::ClientIp { v4, v6 } => request.client_ip().map(|ip| {
                 address::network(ip, *v4, *v6)
                     .to_string()

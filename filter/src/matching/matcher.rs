@@ -31,8 +31,8 @@ pub enum HostPattern {
     Suffix(String),
 }
 
-/// A test of what stands under a name: a header in lower case, whose repeated values are one,
-/// joined with `,`; or a parameter of the query, any of whose values may pass.
+/// A test of what stands under a name, of which any value may pass: a header in lower case, see
+/// [`Request::header_readings`], or a parameter of the query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedTest {
     /// The name.
@@ -88,7 +88,7 @@ impl Matcher {
         }
         let header = || {
             let mut tests = self.headers.iter();
-            tests.find(|it| !it.test.holds(request.header(&it.name).into_iter()))
+            tests.find(|it| !it.test.holds(request.header_readings(&it.name)))
         };
         let parameter = || {
             let mut tests = self.query.iter();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_test_sees_the_whole_joined_value() {
+    fn a_header_test_holds_of_any_value_and_of_all_joined() {
         let with = |test| Matcher {
             headers: vec![NamedTest {
                 name: "x-plan".into(),
@@ -223,7 +223,10 @@ mod tests {
         };
         let exact = with(ValueTest::Is(TextTest::Exact("free".into())));
         assert!(holds(&exact, &[("x-plan", "free")]));
-        assert!(!holds(&exact, &[("x-plan", "free"), ("x-plan", "gold")]));
+        assert!(holds(&exact, &[("x-plan", "gold"), ("x-plan", "free")]));
+        assert!(!holds(&exact, &[("x-plan", "free,gold")]));
+        let both = with(ValueTest::Is(TextTest::Exact("gold,free".into())));
+        assert!(holds(&both, &[("x-plan", "gold"), ("x-plan", "free")]));
         assert!(!holds(&exact, &[]));
         assert!(holds(&with(ValueTest::Present(true)), &[("x-plan", "")]));
         assert!(!holds(&with(ValueTest::Present(true)), &[]));

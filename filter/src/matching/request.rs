@@ -63,20 +63,12 @@ impl<'a> Request<'a> {
         target.split(|byte| matches!(byte, b'?' | b'#')).next()
     }
 
-    /// The value of the header `name` (lower case). The values of a repeated header are joined
-    /// with `,` in their order, as Envoy's own matchers do. An empty value is present.
-    pub fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let mut values = self.header_values(name);
-        let first = values.next()?;
-        let Some(second) = values.next() else {
-            return Some(Cow::Borrowed(first));
-        };
-        let mut joined = [first, second].join(&b',');
-        for value in values {
-            joined.push(b',');
-            joined.extend_from_slice(value);
-        }
-        Some(Cow::Owned(joined))
+    /// What an upstream may read in the header `name` (lower case): each of its values and, where
+    /// there are several, all of them in their order, joined with `,`. An empty value is present.
+    pub fn header_readings<'s>(&'s self, name: &str) -> impl Iterator<Item = Cow<'s, [u8]>> {
+        let values: Vec<&[u8]> = self.header_values(name).collect();
+        let joined = (values.len() > 1).then(|| Cow::Owned(values.join(&b',')));
+        values.into_iter().map(Cow::Borrowed).chain(joined)
     }
 
     /// The values of a parameter of the query, in their order, decoded as forms are.
@@ -185,13 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_header_is_one_value_joined_with_commas() {
+    fn a_repeated_header_is_each_of_its_values_and_all_of_them_joined() {
         let mut host = FakeHost::with_headers(&[("x", "1"), ("y", ""), ("x", "2"), ("x", "3")]);
         host.headers[2].1 = b"\xff".to_vec();
         let request = Request::new(&host);
-        assert_eq!(request.header("x").as_deref(), Some(b"1,\xff,3".as_slice()));
-        assert_eq!(request.header("y").as_deref(), Some(b"".as_slice()));
-        assert_eq!(request.header("z"), None);
+        let readings = |name| request.header_readings(name).collect::<Vec<_>>();
+        let expected: [&[u8]; 4] = [b"1", b"\xff", b"3", b"1,\xff,3"];
+        assert_eq!(readings("x"), expected);
+        assert_eq!(readings("y"), [b"".as_slice()]);
+        assert!(readings("z").is_empty());
     }
 
     #[test]
@@ -226,7 +220,7 @@ mod tests {
         assert!(host.asked.borrow().is_empty(), "nobody needed anything yet");
         for _ in 0..2 {
             assert_eq!(request.path(), Some(b"/".as_slice()));
-            assert_eq!(request.header("x"), None);
+            assert_eq!(request.header_values("x").next(), None);
             assert!(request.client_ip().is_some());
             assert_eq!(request.property(&["absent".to_owned()]), None);
         }
