@@ -104,6 +104,7 @@ impl<C: SharedCell> Engine<C> {
                     sent,
                     ran: charge.now,
                     received: now,
+                    by_cluster: self.scattered,
                 };
                 self.denials.note(bucket, *standing, answered);
             }

@@ -21,6 +21,10 @@ pub(super) const CAPACITY: usize = 65_536;
 /// hand is noticed, and clocks that drift apart by 500 ppm stay within 5 ms of each other.
 pub(super) const REMEMBERED_MAX: Micros = Micros::from_secs(10);
 
+/// And for no longer than this on a Redis Cluster: what was charged for a request that another of
+/// its rules refused is given back within moments.
+pub(super) const REMEMBERED_OF_CLUSTER_MAX: Micros = Micros::from_secs(1);
+
 /// The refused keys of one worker.
 #[derive(Debug)]
 pub(super) struct Denials(Bounded<Fingerprint, Denial>);
@@ -49,6 +53,8 @@ pub(super) struct Answered {
     /// By Redis's clock.
     pub(super) ran: RedisTime,
     pub(super) received: Instant,
+    /// By a Redis Cluster.
+    pub(super) by_cluster: bool,
 }
 
 /// The least that Redis's clock was seen ahead of the sending of a call that asked for this key:
@@ -82,6 +88,7 @@ impl Clock {
             sent,
             ran,
             received,
+            ..
         }: Answered,
     ) -> Instant {
         let lead = ran.0.checked_signed_diff(sent.0).unwrap_or(self.lead);
@@ -172,8 +179,12 @@ impl Denials {
             let clock = Clock::seen(known.map(|known| known.clock), answered);
             let ran = clock.ran(answered);
             // Other workers give back what they leased and do not use.
-            let leased = bucket.lease.map_or(REMEMBERED_MAX, |lease| lease.ttl);
-            let remembered = leased.min(REMEMBERED_MAX);
+            let most = if answered.by_cluster {
+                REMEMBERED_OF_CLUSTER_MAX
+            } else {
+                REMEMBERED_MAX
+            };
+            let remembered = bucket.lease.map_or(most, |lease| most.min(lease.ttl));
             self.0.insert(
                 key,
                 Denial {
@@ -236,6 +247,7 @@ mod tests {
             sent: now,
             ran: RedisTime(now.0),
             received: now,
+            by_cluster: false,
         }
     }
 
@@ -250,6 +262,7 @@ mod tests {
                 sent: Instant(sent_ms * 1_000),
                 ran: RedisTime(ran_ms * 1_000),
                 received: Instant(received_ms * 1_000),
+                by_cluster: false,
             };
             denials.note(&keys.bucket("a", 1), standing(0, 100), answered);
             let known = denials.standing(&keys.bucket("a", 1), answered.received);

@@ -209,6 +209,24 @@ fn a_refusal_is_remembered_for_ten_seconds_and_still_names_the_whole_wait() {
     assert_eq!(world.round_trip(3, "a"), Allowed);
 }
 
+/// Another worker's request takes the last token of a rule, is refused by its other rule, and gives the
+/// token back.
+#[test]
+fn a_refusal_by_a_cluster_is_remembered_for_a_second() {
+    let mut world = World::new(
+        r#"{ "rules": [ { "name": "rare", "limit": { "requests": 1, "per": "1h" } },
+                        { "name": "often", "limit": { "requests": 1000, "per": "1h" } } ] }"#,
+    );
+    world.redis.cluster = true;
+    assert_eq!(world.round_trip(1, "a"), Allowed);
+    world.redis.forget();
+    world.now = world.now + denials::REMEMBERED_OF_CLUSTER_MAX;
+    world.now.0 -= 1;
+    assert_eq!(world.round_trip(2, "a"), Denied);
+    world.now = world.now + Micros(1);
+    assert_eq!(world.round_trip(3, "a"), Allowed);
+}
+
 /// After a limit was lowered a look was told a wait, and from then on every look was refused.
 #[test]
 fn a_look_is_never_refused() {
