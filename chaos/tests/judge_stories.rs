@@ -186,7 +186,7 @@ fn a_latency_that_only_the_machine_explains_proves_nothing_and_is_tried_again() 
     assert!(only(&report).cause.unwrap().is_machine());
     assert_eq!(missed(&report), [COSTS_5_MS]);
     let why = only(&report).reasons.last().unwrap();
-    let expected = "the machine may be why: from 10.0 s it kept a thread waiting for a processor 30.0 ms longer than Envoy ran";
+    let expected = "the machine may be why: from 9.9 s it kept a thread waiting for a processor 30.0 ms longer than the stack ran";
     assert_eq!(why, expected);
 }
 
@@ -217,19 +217,34 @@ fn the_machine_explains_no_other_miss() {
 }
 
 #[test]
-fn a_pause_beyond_the_bound_refutes_unless_the_machine_explains_it() {
-    let with = |scheduler| {
+fn a_latency_that_met_only_a_moment_of_a_stall_refutes() {
+    // The stall is over 1 ms after the requests came.
+    let story = Story {
+        slow: Some((10.099, 10.2, 35_000)),
+        ..slow_for_a_moment(Some((10.1, 50.0, 20.0)))
+    };
+    let report = story.report();
+    assert_eq!(report.verdict(), Verdict::Refuted);
+    assert_eq!(missed(&report), [COSTS_5_MS]);
+}
+
+#[test]
+fn each_pause_beyond_the_bound_refutes_unless_the_machine_explains_it() {
+    let with = |waits: &[(f64, f64)], scheduler| {
         let story = Story {
-            longest_wait: (75.0, 7.3),
+            waits: waits.to_vec(),
             scheduler,
             ..Story::healthy(C_01)
         };
         story.report().verdict()
     };
-    assert_eq!(with(None), Verdict::Refuted);
-    assert_eq!(with(Some((7.4, 30.0, 20.0))), Verdict::Refuted);
-    assert_eq!(with(Some((7.4, 40.0, 20.0))), Verdict::Inconclusive);
-    assert_eq!(with(Some((8.4, 40.0, 20.0))), Verdict::Refuted);
+    let one = [(75.0, 7.3)];
+    assert_eq!(with(&one, None), Verdict::Refuted);
+    assert_eq!(with(&one, Some((7.4, 30.0, 20.0))), Verdict::Refuted);
+    assert_eq!(with(&one, Some((7.4, 40.0, 20.0))), Verdict::Inconclusive);
+    assert_eq!(with(&one, Some((8.4, 40.0, 20.0))), Verdict::Refuted);
+    let two = [(75.0, 7.3), (70.0, 9.0)];
+    assert_eq!(with(&two, Some((7.4, 40.0, 20.0))), Verdict::Refuted);
 }
 
 #[test]
@@ -329,8 +344,8 @@ fn events_out_of_place_and_unknown_fields_are_refused() {
             .why
             .contains("later_us")
     );
-    let future = text.replacen("\"version\":2", "\"version\":3", 1);
-    assert_eq!(Record::parse(&future).unwrap_err().why, "version 3, not 2");
+    let future = text.replacen("\"version\":3", "\"version\":4", 1);
+    assert_eq!(Record::parse(&future).unwrap_err().why, "version 4, not 3");
 }
 
 #[test]

@@ -74,15 +74,13 @@ pub(super) fn longest_wait_ms(evidence: &Evidence<'_>) -> Result<f64, Unmeasured
         .samples
         .iter()
         .filter(|it| it.source == Source::AccessLog);
-    let longest = logs
-        .filter_map(|it| it.values.get(names::LONGEST_WAIT_US))
-        .copied();
+    let longest = logs.filter_map(|it| it.values.get(names::WAIT_US)).copied();
     let longest = longest.reduce(f64::max);
     longest
         .map(|micros| micros / 1e3)
         .ok_or(Unmeasured::TooFewReadings(
             Source::AccessLog,
-            names::LONGEST_WAIT_US,
+            names::WAIT_US,
         ))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// One look at the threads of a process, each counting since its own start.
+/// One look at the threads of some processes, each counting since its own start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Turns {
     threads: BTreeMap<u32, Turn>,
@@ -21,21 +21,23 @@ struct Turn {
 }
 
 impl Turns {
-    /// Looks at the process `pid` in `/proc`.
+    /// Looks at processes in `/proc`, but for those that are gone.
     ///
     /// # Errors
-    /// When there is no such process, or the kernel keeps no such statistics.
-    pub fn take(pid: u32) -> Result<Self> {
-        let path = format!("/proc/{pid}/task");
+    /// When all are, or the kernel keeps no such statistics.
+    pub fn take(pids: &[u32]) -> Result<Self> {
         let mut threads = BTreeMap::new();
-        for entry in fs::read_dir(&path).with_context(|| format!("cannot read {path}"))? {
-            let thread = entry?.file_name().to_string_lossy().parse()?;
-            // A thread may end between the two looks.
-            if let Ok(text) = fs::read_to_string(format!("{path}/{thread}/schedstat")) {
-                threads.insert(thread, Turn::parse(&text)?);
+        for pid in pids {
+            let path = format!("/proc/{pid}/task");
+            // A process may end before the first look, a thread between the two.
+            for entry in fs::read_dir(&path).into_iter().flatten() {
+                let thread = entry?.file_name().to_string_lossy().parse()?;
+                if let Ok(text) = fs::read_to_string(format!("{path}/{thread}/schedstat")) {
+                    threads.insert(thread, Turn::parse(&text)?);
+                }
             }
         }
-        anyhow::ensure!(!threads.is_empty(), "no schedstat in {path}");
+        anyhow::ensure!(!threads.is_empty(), "no schedstat of {pids:?}");
         Ok(Self { threads })
     }
 
@@ -112,6 +114,8 @@ impl Stolen {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn turns(threads: &[(u32, &str)]) -> Turns {
@@ -145,12 +149,12 @@ mod tests {
 
     #[test]
     fn this_machine_keeps_both_counts() {
-        let before = Turns::take(std::process::id()).unwrap();
-        let spin = std::time::Instant::now();
-        while Turns::take(std::process::id()).unwrap().ran_since(&before) < Duration::from_millis(1)
-        {
-            assert!(spin.elapsed() < Duration::from_secs(60));
+        let look = || Turns::take(&[std::process::id(), u32::MAX]).unwrap();
+        let (before, start) = (look(), Instant::now());
+        while look().ran_since(&before) < Duration::from_millis(1) {
+            assert!(start.elapsed() < Duration::from_secs(60));
         }
         Stolen::take().unwrap();
+        assert!(Turns::take(&[u32::MAX]).is_err());
     }
 }

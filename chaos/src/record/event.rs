@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::observe::BreakerState;
 
 /// Version of the record's format; a reader refuses any other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// One line of a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

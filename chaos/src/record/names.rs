@@ -16,10 +16,10 @@ pub const COMPLETED: &str = "completed";
 /// Envoy: times the filter's VM was loaded again.
 pub const VM_RELOADS: &str = "vm_reloads";
 
-/// Access log: longest time the filter paused one request, microseconds.
-pub const LONGEST_WAIT_US: &str = "longest_wait_us";
+/// Access log: how long the filter paused a request, one of those that it paused longest, microseconds.
+pub const WAIT_US: &str = "wait_us";
 /// Access log: when that request came, seconds.
-pub const LONGEST_WAIT_AT_S: &str = "longest_wait_at_s";
+pub const WAIT_AT_S: &str = "wait_at_s";
 /// Access log: requests that the filter paused.
 pub const PAUSED: &str = "paused";
 /// Access log: requests it tells of.
@@ -47,8 +47,9 @@ pub const ENVOY_THREADS: &str = "envoy_threads";
 pub const ENVOY_RSS: &str = "envoy_rss";
 /// Processes: CPU seconds used by Redis.
 pub const REDIS_CPU_S: &str = "redis_cpu_s";
-/// Processes: milliseconds that Envoy's threads ran since the reading before, all together.
-pub const ENVOY_RAN_MS: &str = "envoy_ran_ms";
+/// Processes: milliseconds that the threads of Envoy, Redis and Toxiproxy ran since the reading before,
+/// all together.
+pub const STACK_RAN_MS: &str = "stack_ran_ms";
 /// Processes: the longest that a thread of Envoy or of the suite was ready and got no processor, or
 /// that the machine's host kept a processor from it, since the reading before, milliseconds.
 pub const KEPT_WAITING_MS: &str = "kept_waiting_ms";

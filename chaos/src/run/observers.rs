@@ -29,30 +29,32 @@ pub(super) struct Observers<'s> {
     scheduler: Mutex<Option<Scheduler>>,
 }
 
-/// What the scheduler says of those whose work is in every latency.
+/// What the scheduler says.
 #[derive(Debug)]
 struct Scheduler {
-    envoy: Turns,
-    suite: Turns,
+    /// Of those whose work is in every latency: Envoy, and the suite with its client and upstream.
+    path: Turns,
+    /// Of all that the filter can set to work.
+    stack: Turns,
     stolen: Stolen,
 }
 
 impl Scheduler {
-    fn take(envoy_pid: u32) -> Result<Self> {
+    async fn take(stack: &Stack) -> Result<Self> {
+        let envoy = stack.envoys().first().context("no Envoy")?;
         Ok(Self {
-            envoy: Turns::take(envoy_pid)?,
-            suite: Turns::take(std::process::id())?,
+            path: Turns::take(&[envoy.pid(), std::process::id()])?,
+            stack: Turns::take(&stack.pids().await)?,
             stolen: Stolen::take()?,
         })
     }
 
     fn since(&self, before: &Self) -> Values {
-        let envoy = self.envoy.waited_since(&before.envoy);
-        let suite = self.suite.waited_since(&before.suite);
-        let kept = envoy.max(suite).max(self.stolen.since(&before.stolen));
-        let ran = self.envoy.ran_since(&before.envoy);
+        let waited = self.path.waited_since(&before.path);
+        let kept = waited.max(self.stolen.since(&before.stolen));
+        let ran = self.stack.ran_since(&before.stack);
         named([
-            (names::ENVOY_RAN_MS, ran.as_secs_f64() * 1e3),
+            (names::STACK_RAN_MS, ran.as_secs_f64() * 1e3),
             (names::KEPT_WAITING_MS, kept.as_secs_f64() * 1e3),
         ])
     }
@@ -157,13 +159,13 @@ impl<'s> Observers<'s> {
         {
             values.insert(names::REDIS_CPU_S.to_owned(), redis.cpu_seconds);
         }
-        values.extend(self.scheduler(envoy.pid()));
+        values.extend(self.scheduler().await);
         Ok(values)
     }
 
     /// Nothing from a kernel that keeps no statistics of its scheduler, and at the first reading.
-    fn scheduler(&self, envoy_pid: u32) -> Values {
-        let now = Scheduler::take(envoy_pid).ok();
+    async fn scheduler(&self) -> Values {
+        let now = Scheduler::take(self.stack).await.ok();
         let mut last = self
             .scheduler
             .lock()

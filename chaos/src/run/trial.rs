@@ -176,8 +176,9 @@ impl Player<'_> {
             }
         }
         let log = read("envoy-0.access.log")?;
-        let waits = access_log::summarise(&log, self.start.utc, self.start.now_s())?;
-        self.events.send(Event::Sample(waits))?;
+        for sample in access_log::read(&log, self.start.utc, self.start.now_s())? {
+            self.events.send(Event::Sample(sample))?;
+        }
         Ok(())
     }
 }

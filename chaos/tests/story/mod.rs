@@ -26,10 +26,10 @@ pub(crate) struct Story {
     /// Requests due in a span that took longer: from and to in seconds, microseconds.
     pub(crate) slow: Option<(f64, f64, u64)>,
     /// What the scheduler said after one reading: when it was taken, milliseconds that a thread was
-    /// kept waiting, milliseconds that Envoy ran.
+    /// kept waiting, milliseconds that the stack ran.
     pub(crate) scheduler: Option<(f64, f64, f64)>,
-    /// The filter's longest pause and when it began, milliseconds and seconds.
-    pub(crate) longest_wait: (f64, f64),
+    /// The filter's longest pauses and when they began, milliseconds and seconds.
+    pub(crate) waits: Vec<(f64, f64)>,
     /// What the hot key gets while its requests are counted, of what its limit lets through.
     pub(crate) hot_share: f64,
     /// Commands that Redis ran for each request of a known count.
@@ -62,7 +62,7 @@ impl Story {
             recovery: (Outcome::Counted, 1_000),
             slow: None,
             scheduler: None,
-            longest_wait: (51.0, fault_s),
+            waits: vec![(51.0, fault_s)],
             hot_share: 1.0,
             commands_each: 1.0,
             late_us: 100,
@@ -218,7 +218,7 @@ impl Story {
                 && (taken_s - at_s).abs() < 0.05
             {
                 process.push((names::KEPT_WAITING_MS, kept_ms));
-                process.push((names::ENVOY_RAN_MS, ran_ms));
+                process.push((names::STACK_RAN_MS, ran_ms));
             }
             events.push(sample(at_s, Source::Process, &process));
             if at_s > end_s {
@@ -226,12 +226,12 @@ impl Story {
             }
         }
         let counted = requests.iter().filter(|it| it.outcome.is_counted()).count();
-        let log = [
-            (names::LONGEST_WAIT_US, self.longest_wait.0 * 1e3),
-            (names::LONGEST_WAIT_AT_S, self.longest_wait.1),
-            (names::PAUSED, counted as f64 + FAILED_WAITS),
-        ];
+        let log = [(names::PAUSED, counted as f64 + FAILED_WAITS)];
         events.push(sample(end_s, Source::AccessLog, &log));
+        for (wait_ms, at_s) in &self.waits {
+            let wait = [(names::WAIT_US, wait_ms * 1e3), (names::WAIT_AT_S, *at_s)];
+            events.push(sample(end_s, Source::AccessLog, &wait));
+        }
         events
     }
 }

@@ -136,7 +136,7 @@ fn the_longest_wait_comes_from_the_access_log_alone() {
     trial.samples = vec![sample(
         6.5,
         Source::AccessLog,
-        &[(names::LONGEST_WAIT_US, 51_250.0)],
+        &[(names::WAIT_US, 51_250.0)],
     )];
     assert_eq!(
         measured(&trial, Measure::LongestWait, Window::Whole),
