@@ -107,10 +107,13 @@ impl Held {
         }
     }
 
-    /// Tokens to take ahead with the next call, which asks for so many in any case.
+    /// Tokens to take ahead with the next call, which asks for so many in any case. What has ended
+    /// and waits to be given back is held, too.
     pub(super) fn wanted(&mut self, asked: u64, now: Instant) -> u64 {
         self.demand.add(0, self.terms.ttl, now);
-        self.target(asked).saturating_sub(self.tokens(now))
+        let takes = self.takes.iter();
+        let held = takes.fold(0, |sum: u64, take| sum.saturating_add(take.tokens));
+        self.target(asked).saturating_sub(held)
     }
 
     pub(super) fn runs_low(&self, now: Instant) -> bool {

@@ -240,6 +240,18 @@ mod tests {
         spare.filter(|spare| *spare == 2).count()
     }
 
+    /// Two tokens beyond those of two requests.
+    fn brought(now: Instant) -> Brought {
+        Brought {
+            used: 2,
+            spare: 2,
+            charged: RedisTime(7),
+            standing: Standing::default(),
+            sent: now,
+            received: now,
+        }
+    }
+
     /// Four thousand keys of three kilobytes took 13 MB of a worker.
     #[test]
     fn the_keys_are_bounded_in_bytes_too() {
@@ -274,18 +286,34 @@ mod tests {
         let mut leases = Leases::new(CAPACITY);
         ask(&mut leases, &buckets, NOW);
         for bucket in &buckets {
-            let brought = Brought {
-                used: 2,
-                spare: 2,
-                charged: RedisTime(7),
-                standing: Standing::default(),
-                sent: NOW,
-                received: NOW,
-            };
-            assert!(leases.put(bucket, brought));
+            assert!(leases.put(bucket, brought(NOW)));
         }
         let over = NOW + TERMS.ttl;
         let turns = [2, 2, 2, 2].map(|room| leases.end(over, room).len());
         assert_eq!(turns, [2, 2, 1, 0]);
+    }
+
+    /// Each round took as much again while what had ended found no room to be given back.
+    #[test]
+    fn what_waits_to_be_given_back_is_held_too() {
+        let buckets = buckets(1, 8);
+        let mut leases = Leases::new(CAPACITY);
+        let (mut now, mut held) = (NOW, 0);
+        for round in 1..=20 {
+            let call = (CallId(round), now);
+            let spare = leases.spare(&buckets, 4, call, |_| false);
+            held += spare;
+            let taken = Brought {
+                used: 4,
+                spare,
+                ..brought(now)
+            };
+            assert!(leases.put(&buckets[0], taken));
+            now = now + TERMS.ttl;
+            leases.end(now, 0);
+        }
+        assert!(held <= TERMS.max, "{held}");
+        let given: u64 = leases.end(now, 9).iter().map(|(_, tokens, _)| tokens).sum();
+        assert_eq!(given, held);
     }
 }
