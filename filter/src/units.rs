@@ -75,8 +75,8 @@ impl fmt::Display for Micros {
     }
 }
 
-/// A point in time, in microseconds since an origin that all workers of one process share.
-/// Never compared with Redis's clock.
+/// A point in time on one clock of a worker, in microseconds since 1970 as that clock has it. Never
+/// compared with Redis's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(pub u64);
 

@@ -101,7 +101,7 @@ async fn dropped(reloading: &Reloading) -> u64 {
 }
 
 #[tokio::test]
-async fn i8_a_silent_redis_does_not_keep_an_old_configuration_alive() {
+async fn i8_a_refund_to_a_silent_redis_is_given_up_and_new_requests_are_counted() {
     let reloading = with_a_lease(EnvoyVersion::Newest, 300).await;
     let running = &reloading.running;
     running.redis().freeze().await.unwrap();
@@ -122,11 +122,10 @@ async fn i8_a_silent_redis_does_not_keep_an_old_configuration_alive() {
 #[tokio::test]
 async fn i2_a_vm_that_goes_while_tokens_are_held_gives_back_no_more_than_those() {
     let reloading = with_a_lease(EnvoyVersion::Newest, PATIENT).await;
-    let before = left(&reloading).await;
     reloading.change_vm().await;
-    assert!((before..=90).contains(&left(&reloading).await));
+    assert!(left(&reloading).await <= 90);
     reloading.reload(&json!({ "rules": [counted()] })).await;
-    assert!((before..=90).contains(&left(&reloading).await));
+    assert!(left(&reloading).await <= 90);
     reloading.assert_no_trap();
 }
 

@@ -4,8 +4,9 @@
 //! only cost a call. Redis names a wait, which began when it ran the script: no earlier than the
 //! call was sent, and later by as much as the call was slower than the fastest one of late
 //! ([`Clock`]). Counted from there, a call that asks again reaches Redis just when there is room,
-//! and no key is refused for longer than Redis would. Once the instant has passed one call finds out how the key stands; requests that come meanwhile wait for it instead of
-//! asking the same.
+//! and no key is refused for longer than Redis would, unless tokens were given back meanwhile. Once
+//! the instant has passed one call finds out how the key stands; requests that come meanwhile wait
+//! for it instead of asking the same.
 
 use super::effect::CallId;
 use super::waiter::{Bucket, Part, PartResult, Waiter};
