@@ -23,14 +23,17 @@ async fn counts_in_redis_carry_over_and_a_new_limit_holds_at_once(version: Envoy
     .await;
     assert_eq!(statuses(&reloading, "/one/", "a", 3).await, [200, 200, 429]);
     assert_eq!(statuses(&reloading, "/one/", "c", 1).await, [200]);
-    // Raised: a bucket keeps the share that it is full, and fills at the new rate.
+    // Raised: what is taken stays taken, and the room is there at once.
     reloading
         .reload(&json!({ "rules": [rule("one", 4)] }))
         .await;
-    assert_eq!(statuses(&reloading, "/one/", "a", 1).await, [429]);
-    assert_eq!(statuses(&reloading, "/one/", "c", 3).await, [200, 200, 429]);
-    // A burst that grows gives its room at once.
-    let mut wider = rule("one", 4);
+    assert_eq!(statuses(&reloading, "/one/", "a", 3).await, [200, 200, 429]);
+    assert_eq!(
+        statuses(&reloading, "/one/", "c", 4).await,
+        [200, 200, 200, 429]
+    );
+    // So it is with a burst of its own, whatever the rate.
+    let mut wider = rule("one", 1);
     wider["limit"]["burst"] = json!(6);
     reloading.reload(&json!({ "rules": [wider] })).await;
     assert_eq!(statuses(&reloading, "/one/", "c", 3).await, [200, 200, 429]);

@@ -36,29 +36,48 @@ impl TokenBucket {
         Micros(u64::try_from(us).unwrap_or(u64::MAX))
     }
 
+    const fn rate(&self) -> Rate {
+        Rate {
+            requests: self.requests,
+            per: self.per.0,
+        }
+    }
+
     /// What is taken of the bucket at `now_us`, on the clock of `tat`.
     pub(super) fn level(&self, tat: Tat, now_us: u64) -> Level {
         Level::at(now_us, *self, tat)
     }
 }
 
-/// Theoretical arrival time: `us + fraction / requests` microseconds on the clock that is used with
-/// it. The default lies in the past of every clock: a full bucket.
+/// Tokens gained in each span of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Rate {
+    requests: u64,
+    per: u64,
+}
+
+/// Theoretical arrival time: `us + fraction / rate.requests` microseconds on the clock that is used
+/// with it. The default lies in the past of every clock: a full bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tat {
     us: u64,
     fraction: u64,
-    requests: u64,
+    /// The rate that it counts in.
+    rate: Rate,
     /// Microseconds that it can at most lie ahead: what an empty bucket needs to fill.
     full: u64,
 }
 
-/// What is taken of one bucket at one instant, in ticks. It can be more than the whole when the
-/// limit was lowered: the surplus has to be paid off first.
+/// What is taken of one bucket at one instant, in ticks of the rate that it is kept in. It can be
+/// more than the whole when the limit was lowered: the surplus has to come back first.
 #[derive(Debug)]
 pub(super) struct Level {
     bucket: TokenBucket,
     now_us: u64,
+    /// That of the limit that charged it last. The tokens that are taken come back at this rate,
+    /// until another limit charges: so while two limits are asked for one bucket, it admits no more
+    /// than the wider would.
+    rate: Rate,
     taken: u128,
     /// How far ahead of now the time that is kept may lie, in microseconds.
     ceiling: u64,
@@ -68,58 +87,95 @@ pub(super) struct Level {
     changed: bool,
 }
 
+impl Rate {
+    fn ticks(self, tokens: u64) -> u128 {
+        u128::from(tokens).saturating_mul(self.per.into())
+    }
+
+    fn ticks_of_us(self, us: u64) -> u128 {
+        u128::from(us).saturating_mul(self.requests.into())
+    }
+
+    fn micros_rounded_up(self, ticks: u128) -> Micros {
+        let us = ticks.checked_add(self.requests.saturating_sub(1).into());
+        let us = us.and_then(|ticks| ticks.checked_div(self.requests.into()));
+        Micros(us.and_then(|us| u64::try_from(us).ok()).unwrap_or(u64::MAX))
+    }
+
+    /// Whole microseconds, and the rest in ticks.
+    fn split(self, ticks: u128) -> (u64, u64) {
+        let requests = u128::from(self.requests);
+        let whole = |n: Option<u128>| n.and_then(|n| u64::try_from(n).ok());
+        (
+            whole(ticks.checked_div(requests)).unwrap_or(u64::MAX),
+            whole(ticks.checked_rem(requests)).unwrap_or(0),
+        )
+    }
+}
+
 impl Level {
     fn at(now_us: u64, bucket: TokenBucket, tat: Tat) -> Self {
-        let requests = u128::from(bucket.requests);
-        let (us, fraction) = tat.counted_in(bucket.requests);
-        let cut = us.saturating_sub(now_us) > tat.full;
-        let taken = if cut {
-            u128::from(tat.full).saturating_mul(requests)
+        let is_kept = tat.us >= now_us && tat.rate.requests > 0;
+        let rate = if is_kept { tat.rate } else { bucket.rate() };
+        let ahead = if is_kept {
+            tat.us.saturating_sub(now_us)
         } else {
-            let until = u128::from(us)
-                .saturating_mul(requests)
-                .saturating_add(fraction.into());
-            until.saturating_sub(u128::from(now_us).saturating_mul(requests))
+            0
+        };
+        let ceiling = if is_kept { tat.full } else { 0 };
+        let cut = ahead > ceiling;
+        let taken = if cut {
+            rate.ticks_of_us(ceiling)
+        } else {
+            let fraction = if is_kept { tat.fraction } else { 0 };
+            rate.ticks_of_us(ahead).saturating_add(fraction.into())
         };
         let mut level = Self {
             bucket,
             now_us,
+            rate,
             taken,
-            ceiling: 0,
+            ceiling,
             changed: cut,
         };
-        level.ceiling = level.full_us().max(tat.full);
+        // At another limit's rate the whole bucket could take longer to fill than any may.
+        let longest = rate.ticks_of_us(BUCKET_FILL_MAX.0);
+        if rate != bucket.rate() && level.full() >= longest {
+            level.convert();
+        }
         level
     }
 
-    fn full_us(&self) -> u64 {
-        self.micros_rounded_up(self.ticks(self.bucket.burst)).0
-    }
-
-    fn ticks(&self, tokens: u64) -> u128 {
-        u128::from(tokens).saturating_mul(self.bucket.per.0.into())
+    fn full(&self) -> u128 {
+        self.rate.ticks(self.bucket.burst)
     }
 
     fn room(&self) -> u128 {
-        self.ticks(self.bucket.burst).saturating_sub(self.taken)
+        self.full().saturating_sub(self.taken)
     }
 
-    fn micros_rounded_up(&self, ticks: u128) -> Micros {
-        let us = ticks.checked_add(self.bucket.requests.saturating_sub(1).into());
-        let us = us.and_then(|ticks| ticks.checked_div(self.bucket.requests.into()));
-        Micros(us.and_then(|us| u64::try_from(us).ok()).unwrap_or(u64::MAX))
+    /// Counts what is taken at the limit's own rate. Doubles do, as in the script, since it happens
+    /// once a change: rounded up, with a little more than they may be off by.
+    #[expect(clippy::cast_precision_loss, reason = "all are below 2^53")]
+    fn convert(&mut self) {
+        let (from, to) = (self.rate, self.bucket.rate());
+        let (us, fraction) = from.split(self.taken);
+        let us = us as f64 + fraction as f64 / from.requests as f64;
+        let tokens = us * from.requests as f64 / from.per as f64;
+        let us = tokens * to.per as f64 / to.requests as f64 * 1.000_000_000_000_001;
+        self.rate = to;
+        self.taken = to.ticks_of_us(us.ceil() as u64);
+        self.ceiling = self.rate.micros_rounded_up(self.full()).0;
+        self.changed = true;
     }
 
     /// What is to be remembered.
     pub(super) fn tat(&self) -> Tat {
-        let requests = u128::from(self.bucket.requests);
-        let us = self.taken.checked_div(requests);
-        let fraction = self.taken.checked_rem(requests);
-        let whole = |n: Option<u128>| n.and_then(|n| u64::try_from(n).ok());
+        let (us, fraction) = self.rate.split(self.taken);
         Tat {
-            us: self.now_us.saturating_add(whole(us).unwrap_or(u64::MAX)),
-            fraction: whole(fraction).unwrap_or(0),
-            requests: self.bucket.requests,
+            us: self.now_us.saturating_add(us),
+            fraction,
+            rate: self.rate,
             full: self.ceiling,
         }
     }
@@ -129,39 +185,40 @@ impl charge::Level for Level {
     fn lots(&self, size: u64, most: u64) -> u64 {
         let fit = self
             .room()
-            .checked_div(self.ticks(size))
+            .checked_div(self.rate.ticks(size))
             .unwrap_or_else(|| most.into());
         most.min(u64::try_from(fit).unwrap_or(most))
     }
 
     fn charge(&mut self, tokens: u64) {
-        self.taken = self.taken.saturating_add(self.ticks(tokens));
-        self.ceiling = self.full_us();
+        if self.rate != self.bucket.rate() {
+            self.convert();
+        }
+        self.taken = self.taken.saturating_add(self.rate.ticks(tokens));
+        self.ceiling = self.rate.micros_rounded_up(self.full()).0;
         self.changed = true;
     }
 
     fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
         // Since the charge the bucket may have been full, and would then have gained nothing. So
         // what it has gained since is kept.
-        let gone = u128::from(self.now_us.saturating_sub(taken_at));
-        let gained = gone.saturating_mul(self.bucket.requests.into());
-        let ticks = self.ticks(tokens.min(self.bucket.burst));
+        let gained = self.rate.ticks_of_us(self.now_us.saturating_sub(taken_at));
+        let ticks = self.rate.ticks(tokens.min(self.bucket.burst));
         let ticks = ticks.saturating_sub(gained).min(self.taken);
         self.taken = self.taken.saturating_sub(ticks);
         self.changed |= ticks > 0;
-        let token = self.ticks(1).max(1);
+        let token = self.rate.ticks(1).max(1);
         u64::try_from(ticks.div_ceil(token)).unwrap_or(u64::MAX)
     }
 
     fn standing(&self, cost: u64) -> Standing {
+        let wanted = self.rate.ticks(cost).saturating_add(self.taken);
         Standing {
             remaining: self.lots(1, self.bucket.burst),
-            retry: self.micros_rounded_up(
-                self.ticks(cost)
-                    .saturating_add(self.taken)
-                    .saturating_sub(self.ticks(self.bucket.burst)),
-            ),
-            reset: self.micros_rounded_up(self.taken),
+            retry: self
+                .rate
+                .micros_rounded_up(wanted.saturating_sub(self.full())),
+            reset: self.rate.micros_rounded_up(self.taken),
         }
     }
 
@@ -176,20 +233,10 @@ impl Tat {
         let Self {
             us,
             fraction,
-            requests,
+            rate: Rate { requests, per },
             full,
         } = self;
-        format!("{us}:{fraction}:{requests}:{full}")
-    }
-
-    /// Microseconds and the fraction in 1 / `requests`, rounded up where it was counted in other
-    /// fractions.
-    const fn counted_in(self, requests: u64) -> (u64, u64) {
-        if self.fraction == 0 || self.requests == requests {
-            (self.us, self.fraction)
-        } else {
-            (self.us.saturating_add(1), 0)
-        }
+        format!("{us}:{fraction}:{requests}:{per}:{full}")
     }
 
     /// True once the bucket is full again, when there is nothing left to remember.
@@ -308,6 +355,46 @@ mod tests {
         assert!(admitted <= 1_000 + 1_000 / 60 + 1, "{admitted}");
     }
 
+    /// A rate that was lowered once gave a spent bucket nearly all its tokens anew.
+    #[test]
+    fn i1_tokens_that_are_taken_stay_taken_when_the_rate_changes() {
+        let fast = TokenBucket {
+            requests: 600,
+            burst: 100,
+            ..PER_MINUTE
+        };
+        let slow = TokenBucket {
+            requests: 60,
+            ..fast
+        };
+        for (before, after, wait) in [(fast, slow, 100_000), (slow, fast, 1_000_000)] {
+            let mut state = State::default();
+            charge(before, &mut state, 99, 1, 1_000);
+            let charged = charge(after, &mut state, 9, 1, 1_000);
+            assert_eq!(charged.admitted, 1);
+            // From the next charge on they come back at the new rate.
+            let rounding = charged.rules[0].retry - after.refill_time(1);
+            assert_eq!(rounding, Micros(1));
+            let mut state = State::default();
+            charge(before, &mut state, 100, 1, 1_000);
+            let refused = charge(after, &mut state, 1, 1, 1_000);
+            assert_eq!((refused.admitted, refused.rules[0].retry.0), (0, wait));
+            assert_eq!(charge(after, &mut state, 1, 1, 1_000 + wait).admitted, 1);
+        }
+    }
+
+    #[test]
+    fn a_wider_burst_gives_its_room_at_once() {
+        let wide = TokenBucket {
+            burst: 10,
+            requests: 1_000,
+            ..PER_MINUTE
+        };
+        let mut state = State::default();
+        charge(PER_MINUTE, &mut state, 7, 1, 1_000);
+        assert_eq!(charge(wide, &mut state, 9, 1, 1_000).admitted, 3);
+    }
+
     #[test]
     fn a_fraction_of_another_rate_is_rounded_up() {
         let thirds = TokenBucket {
@@ -317,7 +404,10 @@ mod tests {
         };
         let mut state = State::default();
         charge(thirds, &mut state, 1, 1, 1_000);
-        assert_eq!(state.stored().as_deref(), Some("1000:1000000:3000000:1"));
+        assert_eq!(
+            state.stored().as_deref(),
+            Some("1000:1000000:3000000:1000000:1")
+        );
         let whole = TokenBucket {
             requests: 1_000_000,
             per: Micros::from_secs(1),

@@ -50,7 +50,8 @@ impl Exact {
         let requests = u128::from(self.limit.requests);
         let us = u128::from(now) + self.taken / requests;
         let full = self.span(self.limit.burst).div_ceil(requests);
-        format!("{us}:{}:{requests}:{full}", self.taken % requests)
+        let (fraction, per) = (self.taken % requests, self.limit.per.0);
+        format!("{us}:{fraction}:{requests}:{per}:{full}")
     }
 }
 
