@@ -1,7 +1,5 @@
 //! Calls to Redis: sending them, and settling them when they end.
 
-use std::cell::Cell;
-
 use super::batch::{Batch, TEXTS_GROWTH, TEXTS_MAX};
 use super::effect::{CallEnd, CallId, Effect, OutgoingCall, StreamId};
 use super::group::{Ask, Done, Group};
@@ -89,13 +87,9 @@ impl<C: SharedCell> Engine<C> {
             };
             let known = (&mut self.leases, &self.denials);
             ahead::answer_known(known, &mut self.effects, waiter, now);
-            let asking = Cell::new(None);
-            let under_way = |call| {
-                asking.set(Some(call));
-                self.calls.contains_key(&call)
-            };
-            let is_asked = self.denials.is_asked(waiter, under_way);
-            let asking = asking.get().filter(|_| is_asked);
+            let asking = self
+                .denials
+                .asked_by(waiter, |call| self.calls.contains_key(call));
             let left = waiter.deadline(timeout).since(now);
             if waiter.is_answered() {
                 self.finish(stream, now);

@@ -147,12 +147,16 @@ impl Denials {
         })
     }
 
-    /// Whether a call that is still under way will tell how one of the request's refused keys stands.
-    pub(super) fn is_asked(&self, waiter: &Waiter, under_way: impl Fn(CallId) -> bool) -> bool {
+    /// The call that is still under way and will tell how one of the request's refused keys stands.
+    pub(super) fn asked_by(
+        &self,
+        waiter: &Waiter,
+        under_way: impl Fn(&CallId) -> bool,
+    ) -> Option<CallId> {
         let open = waiter.parts.iter().filter(|part| part.result.is_none());
         open.flat_map(|part| &part.buckets)
             .filter_map(|bucket| self.0.get(&bucket.fingerprint)?.asked)
-            .any(under_way)
+            .find(under_way)
     }
 
     /// A call that asks for this bucket is on its way.
