@@ -18,10 +18,11 @@ pub struct Call {
 /// What came of a call, as far as the health of the whole store goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Redis did its work. An error of a single key (WRONGTYPE, a corrupt value) belongs here: Redis
-    /// is well, and one poisoned key must never open the breaker.
+    /// Redis did its work, or one of its shards did. A call that met nothing but an error of a single
+    /// key (WRONGTYPE, a corrupt value) belongs here: Redis is well, and one poisoned key must never
+    /// open the breaker.
     Success,
-    /// The store as a whole did not do its work.
+    /// None of the store did its work.
     Failure(Cause),
     /// Nothing was learned, neither from the answer nor from its time: a call cancelled by its
     /// client, or NOSCRIPT, which is answered by a second call.

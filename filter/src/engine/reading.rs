@@ -54,30 +54,18 @@ fn read_replies(groups: &[Group], texts: usize, replies: &[Reply<'_>]) -> Readin
         outcome: Outcome::Excluded,
         errors: Vec::new(),
     };
-    let mut away = None;
     for (number, (group, reply)) in groups.iter().zip(replies).enumerate() {
         let answer = match reply {
-            Reply::Error(text) => match ErrorClass::of(text) {
-                ErrorClass::Crossslot if group.buckets.len() > 1 => reading.scattered(),
-                class if class.is_of_a_shard() => {
-                    away = away.or_else(|| cause(class));
-                    reading.unknown(class)
-                }
-                class => reading.error(class, number < texts),
+            Reply::Error(text) => reading.error(ErrorClass::of(text), group, number < texts),
+            _ => match group.read(reply) {
+                Ok(done) => GroupAnswer::Done(done),
+                Err(_) => return malformed(groups),
             },
-            _ => {
-                let Ok(done) = group.read(reply) else {
-                    return malformed(groups);
-                };
-                reading.answered();
-                GroupAnswer::Done(done)
-            }
         };
         reading.answers.push(answer);
     }
-    // While other shards of a Redis Cluster answer, the store is not away.
-    if let (Some(cause), Outcome::Excluded) = (away, reading.outcome) {
-        reading.outcome = Outcome::Failure(cause);
+    if reading.has_count() {
+        reading.outcome = Outcome::Success;
     }
     reading
 }
@@ -88,36 +76,26 @@ impl Reading {
         self.answers.contains(&GroupAnswer::Unscripted)
     }
 
-    /// Redis did its work for a group: a success, unless another group met a failure.
-    fn answered(&mut self) {
-        if self.outcome == Outcome::Excluded {
-            self.outcome = Outcome::Success;
-        }
+    /// Some shard did its work: what others said is their own trouble, and no failure of the store.
+    fn has_count(&self) -> bool {
+        let mut answers = self.answers.iter();
+        answers.any(|answer| matches!(answer, GroupAnswer::Done(_) | GroupAnswer::Scattered))
     }
 
-    /// The store is a Redis Cluster, and well.
-    fn scattered(&mut self) -> GroupAnswer {
-        self.errors.push(ErrorClass::Crossslot);
-        self.answered();
-        GroupAnswer::Scattered
-    }
-
-    /// An error reply; `loaded` when the command carried the script's text.
-    fn error(&mut self, class: ErrorClass, loaded: bool) -> GroupAnswer {
-        if class == ErrorClass::Noscript && !loaded {
-            self.errors.push(class);
-            return GroupAnswer::Unscripted;
+    /// An error reply to a group; `loaded` when its command carried the script's text.
+    fn error(&mut self, class: ErrorClass, group: &Group, loaded: bool) -> GroupAnswer {
+        self.errors.push(class);
+        match class {
+            ErrorClass::Crossslot if group.buckets.len() > 1 => return GroupAnswer::Scattered,
+            ErrorClass::Noscript if !loaded => return GroupAnswer::Unscripted,
+            _ => {}
         }
         match cause(class) {
             Some(cause) => self.outcome = Outcome::Failure(cause),
             // Redis answered; what is wrong is this key alone.
-            None => self.answered(),
+            None if self.outcome == Outcome::Excluded => self.outcome = Outcome::Success,
+            None => {}
         }
-        self.unknown(class)
-    }
-
-    fn unknown(&mut self, class: ErrorClass) -> GroupAnswer {
-        self.errors.push(class);
         self.result = match class {
             ErrorClass::Unreachable => CallResult::Unreachable,
             _ => CallResult::Error,

@@ -84,11 +84,6 @@ impl ErrorClass {
         }
     }
 
-    /// Whether it can be the trouble of one shard of a Redis Cluster, while the others are well.
-    pub const fn is_of_a_shard(self) -> bool {
-        matches!(self, Self::Unreachable | Self::Cluster)
-    }
-
     /// The `class` label of `velocitygate_redis_errors_total`.
     pub const fn metric(self) -> &'static str {
         match self {

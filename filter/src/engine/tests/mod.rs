@@ -10,6 +10,7 @@ mod hindsight;
 mod lease_terms;
 mod leases;
 mod liveness;
+mod lost_shard;
 mod model_redis;
 mod requests;
 mod script;

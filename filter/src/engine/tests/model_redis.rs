@@ -26,6 +26,8 @@ pub(super) struct ModelRedis {
     shards: u64,
     /// Those of them that lack the script.
     pub(super) cold: BTreeSet<u64>,
+    /// Those that answer every command with this error.
+    pub(super) ill: BTreeMap<u64, &'static str>,
     /// Keys that hold somebody else's value.
     pub(super) poisoned: Vec<Vec<u8>>,
 }
@@ -99,21 +101,21 @@ impl ModelRedis {
         };
         let number_of_keys = number(args[2]) as usize;
         let (keys, arguments) = args[3..].split_at(number_of_keys);
+        let shard = self.shard_of(keys[0]);
+        if let Some(error) = self.ill.get(&shard).or(self.error.as_ref()) {
+            return format!("-{error}\r\n").into_bytes();
+        }
         // A node looks at the keys of a command before it looks for the script.
         if self.cluster && keys.len() > 1 {
             return b"-CROSSSLOT Keys in request don't hash to the same slot\r\n".to_vec();
         }
-        let shard = self.shard_of(keys[0]);
         if brings_script {
             self.knows_script = true;
             self.cold.remove(&shard);
         }
         let knows_script = self.knows_script && !self.cold.contains(&shard);
-        if !knows_script && self.error.is_none() {
+        if !knows_script {
             return b"-NOSCRIPT No matching script.\r\n".to_vec();
-        }
-        if let Some(error) = self.error {
-            return format!("-{error}\r\n").into_bytes();
         }
         if keys.iter().any(|key| self.poisoned.contains(&key.to_vec())) {
             return b"-WRONGTYPE Operation against a key\r\n".to_vec();

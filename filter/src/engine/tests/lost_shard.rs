@@ -1,0 +1,91 @@
+//! A Redis Cluster of which some shards answer and others do not, or not as they should.
+
+use super::model_redis::ModelRedis;
+use super::world::World;
+use crate::decision::Decision::{Allowed, DegradedAllow};
+
+const SHARDS: u64 = 3;
+
+const LOST: &str = "upstream failure";
+
+const OWN: &str = r#"{ "name": "own", "key": [{ "header": "x-api-key" }],
+    "limit": { "requests": 1000, "per": "1s" } }"#;
+
+/// One rule: no request asks for two keys, so none finds out that there is a cluster.
+fn cluster() -> World {
+    let mut world = World::new(&format!(r#"{{ "rules": [ {OWN} ] }}"#));
+    world.redis = ModelRedis::cluster_of(SHARDS);
+    world
+}
+
+/// Clients whose keys this shard has.
+fn clients_of(shard: u64) -> impl Iterator<Item = String> {
+    let names = (0..).map(|number| format!("client{number}"));
+    names.filter(move |name| {
+        let key = format!("vg:{{own:{name}}}:tb");
+        ModelRedis::cluster_of(SHARDS).shard_of(key.as_bytes()) == shard
+    })
+}
+
+/// Each of so many clients of a shard asks once, in a call of its own.
+fn ask(world: &mut World, shard: u64, clients: u32) {
+    for (stream, client) in (1000..).zip(clients_of(shard).take(clients as usize)) {
+        world.round_trip(stream, &client);
+    }
+}
+
+/// `OOM`, `READONLY` and their like of one shard failed the whole call, whatever the others said.
+#[test]
+fn i5_an_error_of_one_shard_is_no_failure_while_others_count() {
+    let errors = [
+        ("OOM command not allowed", "oom"),
+        ("READONLY You can't write", "readonly"),
+        ("LOADING Redis is loading", "loading"),
+        ("BUSY Redis is busy", "busy"),
+        ("NOAUTH Authentication required.", "auth"),
+        ("CLUSTERDOWN Hash slot not served", "cluster"),
+        ("MISCONF snapshots", "other"),
+        ("ERR max number of clients reached", "other"),
+        (LOST, "other"),
+    ];
+    for (error, class) in errors {
+        let mut world = cluster();
+        world.redis.ill.insert(2, error);
+        for round in 0..20 {
+            for shard in 0..SHARDS {
+                let client = clients_of(shard).next().expect("many");
+                world.request(10 * round + shard as u32, &client);
+            }
+            world.turn();
+            world.deliver();
+            let decided = [0, 1, 2].map(|shard| world.verdict(10 * round + shard).decision);
+            assert_eq!(decided, [Allowed, Allowed, DegradedAllow], "{error}");
+        }
+        assert_eq!(world.moves, Vec::<String>::new(), "{error}");
+        let counted = world.count(&format!("redis_errors_total.class.{class}"));
+        assert_eq!(counted, 20, "{error}");
+        // And those that ask it alone open the breaker.
+        ask(&mut world, 2, 30);
+        assert_eq!(world.moves.len(), 1, "{error}");
+    }
+}
+
+/// What is wrong with a key is told before a full store refuses a write, and by any master: that no
+/// request is counted is worth more.
+#[test]
+fn a_poisoned_key_does_not_hide_that_nothing_is_counted() {
+    for error in [LOST, "OOM command not allowed"] {
+        let mut world = cluster();
+        let [poisoned, ill] = [0, 1].map(|shard| clients_of(shard).next().expect("many"));
+        let key = format!("vg:{{own:{poisoned}}}:tb");
+        world.redis.poisoned.push(key.into_bytes());
+        world.redis.ill.insert(1, error);
+        for stream in 0..10 {
+            world.request(2 * stream, &poisoned);
+            world.request(2 * stream + 1, &ill);
+            world.turn();
+            world.deliver();
+        }
+        assert_eq!(world.moves.len(), 1, "{error}: {:?}", world.moves);
+    }
+}
