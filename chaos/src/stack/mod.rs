@@ -70,11 +70,11 @@ impl Stack {
         let redis = Redis::start(&spec.redis, &spec.dir).await?;
         let toxiproxy =
             ToxiproxyServer::start(&tools.toxiproxy()?, &spec.dir, redis.store_address()).await?;
-        let store = match spec.store {
+        let store = match &spec.store {
             Store::Toxiproxy => vec![toxiproxy.listen()],
             Store::Direct => vec![redis.store_address()],
-            Store::At(address) => vec![address],
-            Store::Cluster(masters) => masters.to_vec(),
+            Store::At(address) => vec![*address],
+            Store::Cluster(masters) => masters.clone(),
         };
         let program = match &spec.envoy {
             EnvoyVersion::Newest => tools.envoy()?,

@@ -1,4 +1,4 @@
-//! A Redis Cluster of three masters, and moving a slot from one to another.
+//! A Redis Cluster of some masters, and moving a slot from one to another.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::redis::Redis;
 use super::redis_spec::RedisSpec;
 
-/// How many masters a cluster has: the fewest that can tell which of them is lost.
+/// The fewest masters of a cluster that can tell which of them is lost.
 pub const MASTERS: usize = 3;
 
 const SLOTS: usize = 16_384;
@@ -28,21 +28,21 @@ const NODE_TIMEOUT: &str = "1000";
 /// Keys that one command moves.
 const KEYS_AT_ONCE: usize = 100;
 
-/// A cluster whose masters have a third of the slots each. When one of them is lost the others
+/// A cluster whose masters have as many slots each. When one of them is lost the others
 /// go on with theirs (`cluster-require-full-coverage no`).
 #[derive(Debug)]
 pub struct RedisCluster {
     spec: RedisSpec,
-    masters: [Redis; MASTERS],
-    ids: [String; MASTERS],
+    masters: Vec<Redis>,
+    ids: Vec<String>,
 }
 
 impl RedisCluster {
-    /// Starts the masters, each with a folder of its own in `dir`, and joins them.
+    /// Starts so many masters, each with a folder of its own in `dir`, and joins them.
     ///
     /// # Errors
     /// When one of them does not start, or they do not agree in time.
-    pub async fn start(spec: &RedisSpec, dir: &Path) -> Result<Self> {
+    pub async fn start(spec: &RedisSpec, number: usize, dir: &Path) -> Result<Self> {
         let mut spec = spec.clone();
         spec.options.extend(
             [
@@ -55,24 +55,25 @@ impl RedisCluster {
             .chain(["--cluster-node-timeout", NODE_TIMEOUT])
             .map(str::to_owned),
         );
-        let start =
-            async |number: usize| Redis::start(&spec, &dir.join(format!("master-{number}"))).await;
-        let masters = [start(0).await?, start(1).await?, start(2).await?];
-        let id = async |number: usize| masters[number].ask(cluster(&["MYID"])).await;
-        let ids = [id(0).await?, id(1).await?, id(2).await?];
+        let (mut masters, mut ids) = (Vec::new(), Vec::new());
+        for master in 0..number {
+            let master = Redis::start(&spec, &dir.join(format!("master-{master}"))).await?;
+            ids.push(master.ask(cluster(&["MYID"])).await?);
+            masters.push(master);
+        }
         let cluster = Self { spec, masters, ids };
         cluster.join().await?;
         Ok(cluster)
     }
 
     /// The masters, in the order of the slots that they began with.
-    pub fn masters(&self) -> &[Redis; MASTERS] {
+    pub fn masters(&self) -> &[Redis] {
         &self.masters
     }
 
     /// Where the masters are.
-    pub fn addresses(&self) -> [SocketAddr; MASTERS] {
-        self.masters.each_ref().map(Redis::address)
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.masters.iter().map(Redis::address).collect()
     }
 
     /// The slot of a key.
@@ -85,8 +86,8 @@ impl RedisCluster {
 
     /// The master that a slot was given to at the start.
     #[must_use]
-    pub fn first_owner(slot: usize) -> usize {
-        slot * MASTERS / SLOTS
+    pub fn first_owner(&self, slot: usize) -> usize {
+        slot * self.masters.len() / SLOTS
     }
 
     /// Begins to move a slot: from now on `from` sends those who ask for a key that it has not
@@ -128,7 +129,7 @@ impl RedisCluster {
     /// When a master refuses.
     pub async fn end_move(&self, slot: usize, to: usize) -> Result<()> {
         // The new owner first: nobody may be sent to one that does not know it yet.
-        let others = (0..MASTERS).filter(|number| *number != to);
+        let others = (0..self.masters.len()).filter(|number| *number != to);
         for at in [to].into_iter().chain(others) {
             let command = cluster(&["SETSLOT", &slot.to_string(), "NODE", &self.ids[to]]);
             self.masters[at].ask::<()>(command).await?;
@@ -176,7 +177,7 @@ impl RedisCluster {
             let mut slots = cluster(&["ADDSLOTS"]);
             slots.arg(
                 (0..SLOTS)
-                    .filter(|slot| Self::first_owner(*slot) == number)
+                    .filter(|slot| self.first_owner(*slot) == number)
                     .collect::<Vec<_>>(),
             );
             master.ask::<()>(slots).await?;

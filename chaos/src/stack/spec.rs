@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{MASTERS, RedisSpec, Wiring};
+use super::{RedisSpec, Wiring};
 use crate::tools::repository;
 
 /// The module, relative to the repository root, as `make wasm` builds it.
@@ -28,7 +28,7 @@ pub enum EnvoyVersion {
 const CONFIG: &str = "envoy/envoy.yaml";
 
 /// Where Envoy finds its store. Redis and Toxiproxy run in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// The stack's Redis, through Toxiproxy: faults work.
     Toxiproxy,
@@ -37,7 +37,7 @@ pub enum Store {
     /// Something of the caller's, such as a store that lies.
     At(SocketAddr),
     /// A Redis Cluster of the caller's, by its masters.
-    Cluster([SocketAddr; MASTERS]),
+    Cluster(Vec<SocketAddr>),
 }
 
 /// A last change to an Envoy's configuration.

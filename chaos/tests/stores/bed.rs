@@ -101,7 +101,7 @@ pub(crate) async fn client_of(
         let key = format!("{name}-{number}");
         let bucket = format!("vg:{{deny:{key}}}:tb");
         let slot = cluster.slot_of(&bucket).await.unwrap();
-        if RedisCluster::first_owner(slot) == master {
+        if cluster.first_owner(slot) == master {
             return (key, slot);
         }
     }

@@ -1,6 +1,6 @@
 //! Answers of a Redis Cluster that nobody follows: behind `tcp_proxy` they reach the filter.
 
-use velocitygate_chaos::stack::{RedisCluster, RedisSpec, Store, Wiring};
+use velocitygate_chaos::stack::{MASTERS, RedisCluster, RedisSpec, Store, Wiring};
 
 use crate::bed::{PATH, assert_limit_holds, client_of, errors, log, openings, recovered, start};
 use crate::common::{Running, Seen, eventually};
@@ -22,11 +22,11 @@ async fn assert_is_an_error(running: &Running, key: &str) {
 async fn moved_ask_and_clusterdown_behind_tcp_proxy_are_errors_of_the_cluster() {
     let dir = tempfile::tempdir().unwrap();
     let spec = RedisSpec::default();
-    let cluster = RedisCluster::start(&spec, &dir.path().join("cluster"))
+    let cluster = RedisCluster::start(&spec, MASTERS, &dir.path().join("cluster"))
         .await
         .unwrap();
     // All that Envoy knows is the master that also has the counter of the breaker's probe.
-    let probe = RedisCluster::first_owner(cluster.slot_of("vg:{}:probe").await.unwrap());
+    let probe = cluster.first_owner(cluster.slot_of("vg:{}:probe").await.unwrap());
     let (here, there) = (&cluster.masters()[probe], (probe + 1) % 3);
     let running = start(|spec| {
         spec.dir = dir.path().to_owned();
