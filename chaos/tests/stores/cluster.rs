@@ -175,6 +175,13 @@ async fn a_lost_master_means_the_policy_for_its_clients_and_nothing_for_others()
         openings(running).await > 0
     })
     .await;
+    // Its probes find the others, though the lost one stays away.
+    for master in [0, 1] {
+        counted_again(running, &sharded.client_of(master, "pilot").await).await;
+        assert_limit_holds(running, &sharded.client_of(master, "meanwhile").await).await;
+    }
+    let seen = Seen::of(running.get(PATH, &key)).await;
+    assert!(seen.status == 503 && !seen.has_limits(), "{seen:?}");
 
     lost.ensure_running().await.unwrap();
     cluster.agreed().await.unwrap();

@@ -39,6 +39,14 @@ pub struct ProbePermit {
     pub(super) number: u64,
 }
 
+impl ProbePermit {
+    /// The same for all probes of one half-open breaker, and one more for those that follow a failed
+    /// one: the breaker has opened and become half-open in between.
+    pub const fn round(&self) -> u64 {
+        self.generation / 2
+    }
+}
+
 /// What came of a worker's turn at probing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Turn {

@@ -216,6 +216,17 @@ fn half_open_opens_for_longer_with_each_failed_probe_until_it_closes() {
 }
 
 #[test]
+fn a_failed_probe_begins_the_next_round_and_a_good_one_does_not() {
+    let (mut record, first) = half_opened();
+    let turn = record.settle_probe(&settings(), &first, call(GOOD), at(251));
+    let second = turn.probe.expect("the next probe");
+    assert_eq!(second.round(), first.round());
+    record.settle_probe(&settings(), &second, call(BAD), at(252));
+    let third = record.tick(&settings(), at(2_000)).probe.expect("due");
+    assert_eq!(third.round(), first.round() + 1);
+}
+
+#[test]
 fn half_open_opens_when_a_probe_is_answered_slowly() {
     let (mut record, probe) = half_opened();
     let turn = record.settle_probe(&settings(), &probe, slow(), at(290));

@@ -3,10 +3,15 @@
 use super::model_redis::ModelRedis;
 use super::world::World;
 use crate::decision::Decision::{Allowed, DegradedAllow};
+use crate::engine::CallEnd;
+use crate::units::Micros;
 
 const SHARDS: u64 = 3;
 
 const LOST: &str = "upstream failure";
+
+/// Stands for no answer.
+const SILENT: &str = "silent";
 
 const OWN: &str = r#"{ "name": "own", "key": [{ "header": "x-api-key" }],
     "limit": { "requests": 1000, "per": "1s" } }"#;
@@ -27,11 +32,73 @@ fn clients_of(shard: u64) -> impl Iterator<Item = String> {
     })
 }
 
+/// Whatever is under way ends.
+fn settle(world: &mut World) {
+    while !world.calls.is_empty() {
+        let call = world.calls.remove(0);
+        let bytes = world.redis.run(&call, world.now);
+        let end = match String::from_utf8_lossy(&bytes).contains(SILENT) {
+            true => CallEnd::TimedOut,
+            false => CallEnd::Replied(&bytes),
+        };
+        world.end(&call, end);
+    }
+}
+
 /// Each of so many clients of a shard asks once, in a call of its own.
 fn ask(world: &mut World, shard: u64, clients: u32) {
     for (stream, client) in (1000..).zip(clients_of(shard).take(clients as usize)) {
-        world.round_trip(stream, &client);
+        world.request(stream, &client);
+        world.turn();
+        settle(world);
     }
+}
+
+/// Lets probes be sent and answered until the breaker is closed, or for two seconds.
+fn probe_for_long(world: &mut World) {
+    for _ in 0..400 {
+        world.tick(Micros::from_millis(5));
+        settle(world);
+        let last = world.moves.last();
+        if last.is_some_and(|it| it.contains("-> closed")) {
+            return;
+        }
+    }
+}
+
+fn probes(world: &World) -> (i64, i64) {
+    let of = |result| world.count(&format!("breaker_probes_total.result.{result}"));
+    (of("ok"), of("failed"))
+}
+
+/// All probes asked for one key: when its shard was lost, the breaker stayed open for all.
+#[test]
+fn i5_whichever_shard_is_lost_the_breaker_closes_for_the_others() {
+    for (lost, how) in (0..SHARDS).flat_map(|shard| [(shard, LOST), (shard, SILENT)]) {
+        let mut world = cluster();
+        world.redis.ill.insert(lost, how);
+        ask(&mut world, lost, 10);
+        assert_eq!(world.moves.len(), 1, "opened");
+        probe_for_long(&mut world);
+        let last = world.moves.last().expect("moves");
+        assert!(
+            last.ends_with("closed: 3 probes succeeded"),
+            "{lost}: {last}"
+        );
+        assert_eq!(probes(&world).0, 3);
+        let client = clients_of((lost + 1) % SHARDS).next().expect("many");
+        assert_eq!(world.round_trip(1, &client), Allowed, "{lost}");
+    }
+}
+
+#[test]
+fn i7_the_breaker_stays_open_while_no_shard_answers() {
+    let mut world = cluster();
+    world.redis.ill = (0..SHARDS).map(|shard| (shard, LOST)).collect();
+    ask(&mut world, 0, 10);
+    probe_for_long(&mut world);
+    let (ok, failed) = probes(&world);
+    assert!(ok == 0 && failed > 2, "{ok} {failed}");
 }
 
 /// `OOM`, `READONLY` and their like of one shard failed the whole call, whatever the others said.
