@@ -1,12 +1,16 @@
 //! Everybody counts alike: clients, the upstream, the filter, Envoy, Redis and the access log.
 
+#[path = "common/access_log.rs"]
+mod access_log;
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use access_log::stop_and_read;
 use common::{PATIENT, Running, Seen, client, eventually, rule, with};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -172,9 +176,9 @@ async fn i2_tokens_gone_lie_between_the_admitted_and_these_with_the_unknown() {
 async fn the_access_log_tells_decision_rule_and_wait_of_every_request() {
     let [allow, deny, local] = policies(2);
     let shadow = with(rule("shadow", 1), json!({ "shadow": true }));
-    let mut dir = None;
+    let mut dir = PathBuf::new();
     let running = Running::start(PATIENT, json!([allow, deny, local, shadow]), |spec| {
-        dir = Some(spec.dir.clone());
+        dir.clone_from(&spec.dir);
     })
     .await;
     let ask = async |path: &str, key: &str, times: usize| {
@@ -189,13 +193,7 @@ async fn the_access_log_tells_decision_rule_and_wait_of_every_request() {
     ask("/allow/", "b", 1).await;
     ask("/deny/", "b", 1).await;
     ask("/local/", "b", 2).await;
-    // Envoy writes what it still holds of the log when it ends.
-    running.stack.stop().await.unwrap();
-    let log = std::fs::read_to_string(dir.unwrap().join("envoy-0.access.log")).unwrap();
-    let lines: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines = stop_and_read(running, &dir).await;
     let told: Vec<(&str, &str, u64)> = lines
         .iter()
         .map(|line| {

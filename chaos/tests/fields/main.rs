@@ -1,11 +1,16 @@
 //! Every field of a rule on real Envoy and real Redis.
 
+#[path = "../common/access_log.rs"]
+mod access_log;
 mod amounts;
 #[path = "../common/mod.rs"]
 mod common;
 mod config;
 mod keys;
 mod matches;
+#[path = "../common/page.rs"]
+mod page;
+mod redis;
 mod responses;
 
 use reqwest::RequestBuilder;

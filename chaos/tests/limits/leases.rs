@@ -6,17 +6,7 @@ use velocitygate_chaos::stack::{EnvoyVersion, KEY_HEADER};
 
 use crate::common::{PATIENT, Running, Seen};
 use crate::excess::{LIMIT, two_envoys_with_two_workers_keep_one_limit};
-
-/// What the filter counts of requests that passed on a lease.
-async fn hits(running: &Running) -> u64 {
-    let url = running.envoys()[0].metrics_url() + "/stats/prometheus";
-    let page = Seen::of(running.http.get(url)).await.body;
-    let line = page
-        .lines()
-        .find(|line| line.starts_with("velocitygate_lease_hits_total"));
-    let count = line.and_then(|line| line.rsplit(' ').next());
-    count.expect("the metric").parse().unwrap()
-}
+use crate::page::counter;
 
 #[tokio::test]
 async fn i1_two_envoys_with_leases_never_admit_more_than_the_limit_in_any_interval() {
@@ -43,7 +33,7 @@ async fn a_busy_key_that_leases_asks_redis_for_few_of_its_requests() {
     }
     let sample = RedisSample::take(running.redis()).await.unwrap();
     let asked = sample.evalsha_calls + sample.eval_calls;
-    let hits = hits(&running).await;
+    let hits = counter(&running, "lease_hits_total").await;
     println!("{asked} commands and {hits} hits for {REQUESTS} requests");
     assert!(asked < REQUESTS / 2, "{asked} commands");
     assert!(hits > REQUESTS / 2, "{hits} hits");

@@ -9,6 +9,8 @@ mod excess;
 mod fallback;
 mod leases;
 mod load;
+#[path = "../common/page.rs"]
+mod page;
 mod promise;
 mod rules;
 mod windows;

@@ -5,6 +5,7 @@ use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{PATIENT, Seen, eventually, rule, with};
 use crate::discovery::Reloading;
+use crate::page::counter;
 
 /// A rule whose counts come back by a refund alone. A request without `x-cost` reads them.
 fn counted() -> Value {
@@ -92,12 +93,7 @@ async fn leases_of_many_clients_are_all_given_back() {
 
 /// The filter's counter of refunds that did not arrive.
 async fn dropped(reloading: &Reloading) -> u64 {
-    let url = reloading.running.envoys()[0].metrics_url() + "/stats/prometheus";
-    let page = Seen::of(reloading.running.http.get(url)).await.body;
-    let name = "velocitygate_refunds_dropped_total";
-    let line = page.lines().find(|line| line.starts_with(name));
-    let count = line.and_then(|line| line.rsplit(' ').next());
-    count.expect("the metric").parse().unwrap()
+    counter(&reloading.running, "refunds_dropped_total").await
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 mod common;
 mod discovery;
 mod leases;
+#[path = "../common/page.rs"]
+mod page;
 mod per_route;
 mod refused;
 mod requests;

@@ -14,19 +14,19 @@ const ROWS: [(&str, &[&str]); 20] = [
     ),
     (
         "`redis.cluster`",
-        &["requests_that_wait_go_out_in_one_call_at_the_next_turn"],
+        &["calls_go_through_the_cluster_that_is_named_and_no_other"],
     ),
     (
         "`redis.timeout`",
-        &["a_frozen_redis_opens_the_breaker_and_a_thawed_one_closes_it"],
+        &["a_request_waits_for_redis_timeout_and_not_for_what_else_would_end_its_call"],
     ),
     (
         "`redis.key_prefix`",
-        &["metadata_is_that_of_the_request_or_else_of_its_route"],
+        &["every_key_in_redis_begins_with_the_prefix"],
     ),
     (
         "`redis.max_waiting`",
-        &["a_request_beyond_max_waiting_gets_its_failure_policy_at_once"],
+        &["a_request_that_finds_max_waiting_others_gets_its_policy_while_they_wait_on"],
     ),
     (
         "`breaker`",
