@@ -6,6 +6,7 @@ mod amounts;
 #[path = "../common/mod.rs"]
 mod common;
 mod config;
+mod headers;
 mod keys;
 mod matches;
 #[path = "../common/page.rs"]

@@ -32,7 +32,13 @@ const ROWS: [(&str, &[&str]); 20] = [
         "`breaker`",
         &["a_frozen_redis_opens_the_breaker_and_a_thawed_one_closes_it"],
     ),
-    ("`headers`", &["refused_by_a_limit"]),
+    (
+        "`headers`",
+        &[
+            "answers_carry_the_families_of_fields_that_are_named_and_no_others",
+            "answers_carry_two_families_unless_others_are_named",
+        ],
+    ),
     (
         "`rules[].name`",
         &["several_rules_charge_all_of_them_or_none"],
