@@ -2,6 +2,7 @@
 
 #[path = "../common/access_log.rs"]
 mod access_log;
+mod addresses;
 mod amounts;
 #[path = "../common/mod.rs"]
 mod common;

@@ -62,6 +62,8 @@ const ROWS: [(&str, &[&str]); 20] = [
         "`key`",
         &[
             "each_kind_of_key_counts_apart_what_differs_in_it",
+            "a_client_cannot_choose_its_address",
+            "behind_one_trusted_proxy_the_address_that_it_saw_counts",
             "parameters_and_cookies_are_counted_by_their_value_however_it_is_spelled",
             "metadata_is_that_of_the_request_or_else_of_its_route",
             "any_attribute_of_envoy_can_be_a_key",
