@@ -30,7 +30,11 @@ const ROWS: [(&str, &[&str]); 20] = [
     ),
     (
         "`breaker`",
-        &["a_frozen_redis_opens_the_breaker_and_a_thawed_one_closes_it"],
+        &[
+            "a_frozen_redis_opens_the_breaker_and_a_thawed_one_closes_it",
+            "slow_answers_open_the_breaker_and_each_change_is_logged_once_for_all_workers",
+            "what_one_instance_learns_spares_the_others_of_its_vm_id_and_no_others",
+        ],
     ),
     (
         "`headers`",
