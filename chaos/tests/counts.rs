@@ -4,7 +4,7 @@
 mod access_log;
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -230,7 +230,7 @@ async fn the_access_log_tells_decision_rule_and_wait_of_every_request() {
     }
 }
 
-/// The series that dashboards rely on: all of the README's table, and all that the contract names.
+/// The series that dashboards rely on: all that the filter has, with their labels.
 fn every_series(rules: &[&str]) -> Vec<String> {
     let mut expected = Vec::new();
     let mut labelled = |name: &str, label: &str, values: &[&str]| {
@@ -261,6 +261,8 @@ fn every_series(rules: &[&str]) -> Vec<String> {
     let states = ["closed", "open", "half_open"];
     labelled("velocitygate_breaker_state", "state", &states);
     labelled("velocitygate_breaker_transitions_total", "to", &states);
+    let results = ["ok", "failed"];
+    labelled("velocitygate_breaker_probes_total", "result", &results);
     for rule in rules {
         for decision in [
             "allowed",
@@ -289,6 +291,7 @@ fn every_series(rules: &[&str]) -> Vec<String> {
         "lease_hits_total",
         "refunds_dropped_total",
         "breaker_conflicts_total",
+        "config_rejected_total",
     ] {
         expected.push(format!("velocitygate_{name}{{}}"));
     }
@@ -311,20 +314,53 @@ async fn every_promised_metric_is_there_with_its_labels_and_no_prefix() {
     .await;
     let page = scrape().await;
     assert!(page.header("content-type").starts_with("text/plain"));
-    let text = page.body;
-    let series: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.rsplit_once(' '))
-        .map(|(series, _)| series)
-        .collect();
-    let missing: Vec<String> = every_series(&["one", "two"])
-        .into_iter()
-        .filter(|name| !series.contains(&name.as_str()))
-        .collect();
-    assert!(missing.is_empty(), "{missing:#?}");
-    let astray: Vec<&&str> = series
-        .iter()
-        .filter(|series| series.contains("wasmcustom") || series.starts_with("envoy_velocitygate"))
-        .collect();
+    let lines = page.body.lines().filter_map(|line| line.rsplit_once(' '));
+    let series = lines.map(|(series, _)| series);
+    let series = series.filter(|it| !it.starts_with('#') && !is_inner_bucket(it));
+    let (ours, others): (Vec<&str>, Vec<&str>) =
+        series.partition(|series| series.starts_with("velocitygate_"));
+    let expected = every_series(&["one", "two"]);
+    assert_eq!(
+        ours.into_iter().collect::<BTreeSet<_>>(),
+        expected.iter().map(String::as_str).collect()
+    );
+    let is_astray = |it: &&&str| it.contains("wasmcustom") || it.starts_with("envoy_velocitygate");
+    let astray: Vec<&&str> = others.iter().filter(is_astray).collect();
     assert!(astray.is_empty(), "{astray:?}");
+    let names = expected.iter().map(|series| name_of(series));
+    assert_eq!(names.collect::<BTreeSet<_>>(), readme_metrics());
+    // The request was paused once, and each call was measured and carried it.
+    eventually("the histograms count so, too", async || {
+        let sample = running.sample().await;
+        let calls = sample.redis_calls.values().sum::<u64>() as f64;
+        let histograms = [sample.redis_call_us, sample.batch_size];
+        sample.wait_us.count == 1.0 && histograms.iter().all(|it| it.count == calls)
+    })
+    .await;
+}
+
+/// Whether a series is a part of a histogram that depends on its bounds.
+fn is_inner_bucket(series: &str) -> bool {
+    let bucket = series.split_once("_bucket{");
+    bucket.is_some_and(|(_, labels)| labels != "le=\"+Inf\"}")
+}
+
+/// The name of a metric, of which a histogram shows several parts.
+fn name_of(series: &str) -> &str {
+    let name = series.split('{').next().unwrap();
+    let parts = ["_sum", "_count", "_bucket"];
+    let base = parts.iter().find_map(|part| name.strip_suffix(part));
+    base.unwrap_or(name)
+}
+
+/// The names in the README's table of metrics.
+fn readme_metrics() -> BTreeSet<&'static str> {
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme
+        .split_once("\n| name | kind | labels |\n|---|---|---|\n")
+        .unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    // A row may have several names in its first column.
+    let names = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`'));
+    names.filter(|name| name.starts_with("velocity")).collect()
 }

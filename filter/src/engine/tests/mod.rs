@@ -11,6 +11,7 @@ mod lease_terms;
 mod leases;
 mod liveness;
 mod lost_shard;
+mod measures;
 mod model_redis;
 mod requests;
 mod script;

@@ -31,6 +31,8 @@ pub(super) struct World {
     /// What was decided without a wait.
     pub(super) at_once: Vec<(StreamId, Verdict)>,
     pub(super) counts: BTreeMap<String, i64>,
+    /// What gauges were set to and histograms were told, in order.
+    records: BTreeMap<String, Vec<u64>>,
     pub(super) moves: Vec<String>,
 }
 
@@ -63,6 +65,7 @@ impl World {
             finished: Vec::new(),
             at_once: Vec::new(),
             counts: BTreeMap::new(),
+            records: BTreeMap::new(),
             moves: Vec::new(),
         }
     }
@@ -157,6 +160,11 @@ impl World {
         self.counts.get(name).copied().unwrap_or_default()
     }
 
+    /// What was recorded under this name, in order.
+    pub(super) fn recorded(&self, name: &str) -> &[u64] {
+        self.records.get(name).map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn field(&self, stream: StreamId, name: &str) -> Option<String> {
         let verdict = self.verdict(stream);
         let fields = match verdict.action {
@@ -199,7 +207,12 @@ impl World {
                 }
                 Effect::Finish(stream, verdict) => self.finished.push((stream, verdict)),
                 Effect::Add(metric, n) => *self.counts.entry(self.name(metric)).or_default() += n,
-                Effect::Record(..) => {}
+                Effect::Record(metric, value) => {
+                    self.records
+                        .entry(self.name(metric))
+                        .or_default()
+                        .push(value);
+                }
                 Effect::Moved(transition) => {
                     assert_ne!(transition.from, transition.to);
                     if transition.to == State::Closed {
