@@ -11,6 +11,7 @@ use crate::common::{Running, Seen, eventually, rule, tweak};
 use crate::http2::Http2;
 use crate::origin::Origin;
 use crate::start;
+use crate::stat::stat;
 use crate::versions::on_both_envoys;
 use crate::wire::{Wire, request};
 
@@ -32,16 +33,7 @@ fn body(size: usize) -> String {
 
 /// One of Envoy's own counters of the listener's connections.
 async fn front(running: &Running, name: &str) -> u64 {
-    let admin = running.envoys()[0].admin_url();
-    let url = format!("{admin}/stats?filter=^http.front.{name}$");
-    let text = Seen::of(running.http.get(url)).await.body;
-    let value = text
-        .trim()
-        .rsplit_once(": ")
-        .map(|(_, value)| value.parse());
-    value
-        .unwrap_or_else(|| panic!("no {name}: {text}"))
-        .unwrap()
+    stat(running, &format!("http.front.{name}")).await
 }
 
 /// Waits until a request waits and Envoy reads no more of its body; how much it had read by then.

@@ -10,6 +10,8 @@ mod http1;
 mod http2;
 mod origin;
 mod rows;
+#[path = "../common/stat.rs"]
+mod stat;
 mod upgrades;
 #[path = "../common/versions.rs"]
 mod versions;

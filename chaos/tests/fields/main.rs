@@ -14,6 +14,8 @@ mod matches;
 mod page;
 mod redis;
 mod responses;
+#[path = "../common/stat.rs"]
+mod stat;
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};

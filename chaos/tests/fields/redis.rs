@@ -10,6 +10,7 @@ use velocitygate_chaos::stack::envoy_config::redis_proxy;
 use crate::access_log::stop_and_read;
 use crate::common::{PATIENT, Running, Seen, eventually, rule, tweak, with};
 use crate::page::counter;
+use crate::stat::stat;
 use crate::statuses;
 
 /// Adds a way to the bridge of this name beside the usual one.
@@ -26,11 +27,7 @@ fn add_way(tree: &mut Value, name: &str) {
 
 /// Calls that Envoy sent this way.
 async fn sent_through(running: &Running, cluster: &str) -> u64 {
-    let name = format!("cluster.{cluster}.upstream_rq_total");
-    let url = running.envoys()[0].admin_url() + "/stats?filter=^" + &name + "$";
-    let line = Seen::of(running.http.get(url)).await.body;
-    let count = line.trim().strip_prefix(&format!("{name}: "));
-    count.expect("the statistic").parse().unwrap()
+    stat(running, &format!("cluster.{cluster}.upstream_rq_total")).await
 }
 
 #[tokio::test]

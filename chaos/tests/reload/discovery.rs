@@ -67,12 +67,16 @@ impl Reloading {
         self.stats(&filter).await
     }
 
-    /// The sum of Envoy's statistics whose names match.
+    /// The sum of Envoy's statistics whose names match; some do.
     pub(crate) async fn stats(&self, filter: &str) -> u64 {
         let admin = self.running.envoys()[0].admin_url();
         let url = format!("{admin}/stats?filter={filter}");
         let text = Seen::of(self.running.http.get(url)).await.body;
-        let values = text.lines().filter_map(|line| line.rsplit_once(": "));
+        let mut values = text
+            .lines()
+            .filter_map(|line| line.rsplit_once(": "))
+            .peekable();
+        assert!(values.peek().is_some(), "none matches {filter}");
         values.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
     }
 

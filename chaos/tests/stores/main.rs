@@ -9,6 +9,8 @@ mod examples;
 mod failover;
 mod products;
 mod redirections;
+#[path = "../common/stat.rs"]
+mod stat;
 #[path = "../common/versions.rs"]
 mod versions;
 mod ward;
