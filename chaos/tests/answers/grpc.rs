@@ -58,7 +58,32 @@ async fn a_grpc_request_refused_because_redis_is_away_gets_status_14_in_the_head
     assert_eq!(origin.hits(), 0);
 }
 
+async fn a_grpc_request_refused_by_a_local_bucket_gets_status_8_and_no_limits(
+    version: EnvoyVersion,
+) {
+    let origin = Origin::start().await;
+    let rules = json!([with(rule("local", 2), json!({ "on_failure": "local" }))]);
+    let running = start(&origin, rules, |spec| spec.envoy = version).await;
+    running.redis().kill().await.unwrap();
+    let http2 = Http2::to(&running).await;
+    let passed = http2.ask("/local/", GRPC).await;
+    assert!(!passed.seen.headers.contains_key("grpc-status"));
+    let refused = http2.ask("/local/", GRPC).await;
+    assert!(
+        refused.head_only && refused.seen.status == 200,
+        "{refused:?}"
+    );
+    assert_eq!(refused.seen.header("grpc-status"), "8");
+    assert_eq!(refused.seen.header("x-envoy-ratelimited"), "true");
+    assert!(refused.seen.header("retry-after").parse::<u64>().unwrap() >= 1);
+    for field in ["ratelimit", "ratelimit-policy", "x-velocitygate"] {
+        assert!(!refused.seen.headers.contains_key(field), "{field}");
+    }
+    assert_eq!(origin.hits(), 1);
+}
+
 on_both_envoys![
     a_grpc_request_over_a_limit_gets_status_8_in_the_head_alone,
-    a_grpc_request_refused_because_redis_is_away_gets_status_14_in_the_head_alone
+    a_grpc_request_refused_because_redis_is_away_gets_status_14_in_the_head_alone,
+    a_grpc_request_refused_by_a_local_bucket_gets_status_8_and_no_limits,
 ];
