@@ -7,6 +7,7 @@ mod cold_cluster;
 mod deny_cache;
 mod failures;
 mod hindsight;
+mod lease_fleet;
 mod lease_terms;
 mod leases;
 mod liveness;
