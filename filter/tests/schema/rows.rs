@@ -105,6 +105,8 @@ const ROWS: [(&str, &[&str]); 20] = [
         &[
             "a_lease_lets_requests_pass_without_a_call",
             "i1_a_fleet_with_leases_admits_no_more_than_the_limit",
+            "i1_a_fleet_with_leases_keeps_the_promise_of_every_algorithm",
+            "i1_two_envoys_with_leases_never_admit_more_than_a_sliding_log_promises",
         ],
     ),
     (
