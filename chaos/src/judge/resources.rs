@@ -96,7 +96,8 @@ pub(super) fn eval_calls(evidence: &Evidence<'_>, window: Window) -> Result<f64,
 }
 
 /// R squared of the least-squares line through memory against keys, of the last Redis process
-/// seen in the window. Fewer than three different key counts make no line.
+/// seen in the window. Fewer than three different key counts make no line. A Redis without a key is
+/// none of the points: it has neither the script nor the filter's connections yet, which are no keys.
 pub(super) fn memory_fit(evidence: &Evidence<'_>, window: Window) -> Result<f64, Unmeasured> {
     let samples = evidence.samples(Source::Redis, window)?;
     let instance = samples.last().and_then(|it| it.values.get(names::INSTANCE));
@@ -109,6 +110,7 @@ pub(super) fn memory_fit(evidence: &Evidence<'_>, window: Window) -> Result<f64,
                 *it.values.get(names::USED_MEMORY)?,
             ))
         })
+        .filter(|(keys, _)| *keys > 0.0)
         .collect();
     let mut counts: Vec<f64> = points.iter().map(|(keys, _)| *keys).collect();
     counts.sort_by(f64::total_cmp);
