@@ -66,9 +66,12 @@ impl<'a> Request<'a> {
     /// What an upstream may read in the header `name` (lower case): each of its values and, where
     /// there are several, all of them in their order, joined with `,`. An empty value is present.
     pub fn header_readings<'s>(&'s self, name: &str) -> impl Iterator<Item = Cow<'s, [u8]>> {
-        let values: Vec<&[u8]> = self.header_values(name).collect();
-        let joined = (values.len() > 1).then(|| Cow::Owned(values.join(&b',')));
-        values.into_iter().map(Cow::Borrowed).chain(joined)
+        let several = self.header_values(name).nth(1).is_some();
+        let joined = several.then(|| {
+            let values: Vec<&[u8]> = self.header_values(name).collect();
+            Cow::Owned(values.join(&b','))
+        });
+        self.header_values(name).map(Cow::Borrowed).chain(joined)
     }
 
     /// The values of a parameter of the query, in their order, decoded as forms are.
