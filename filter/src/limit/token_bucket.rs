@@ -115,19 +115,26 @@ impl Rate {
 
 impl Level {
     fn at(now_us: u64, bucket: TokenBucket, tat: Tat) -> Self {
-        let is_kept = tat.us >= now_us && tat.rate.requests > 0;
-        let rate = if is_kept { tat.rate } else { bucket.rate() };
-        let ahead = if is_kept {
-            tat.us.saturating_sub(now_us)
+        let is_full = tat.us < now_us || tat.rate.requests == 0;
+        let Tat {
+            us,
+            fraction,
+            rate,
+            full: ceiling,
+        } = if is_full {
+            Tat {
+                us: now_us,
+                rate: bucket.rate(),
+                ..Tat::default()
+            }
         } else {
-            0
+            tat
         };
-        let ceiling = if is_kept { tat.full } else { 0 };
+        let ahead = us.saturating_sub(now_us);
         let cut = ahead > ceiling;
         let taken = if cut {
             rate.ticks_of_us(ceiling)
         } else {
-            let fraction = if is_kept { tat.fraction } else { 0 };
             rate.ticks_of_us(ahead).saturating_add(fraction.into())
         };
         let mut level = Self {

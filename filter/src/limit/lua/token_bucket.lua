@@ -63,6 +63,7 @@ local function token_bucket()
 
   local function measure(rule)
     local full, full_fraction = span(rule.rate, rule.burst)
+    rule.full = rounded_up(full, full_fraction)
     rule.room, rule.room_fraction =
       minus(full, full_fraction, rule.taken, rule.taken_fraction, rule.rate.requests)
   end
@@ -126,8 +127,8 @@ local function token_bucket()
     us, fraction = rule.taken + us, rule.taken_fraction + fraction
     if fraction >= own.requests then us, fraction = us + 1, fraction - own.requests end
     rule.taken, rule.taken_fraction = us, fraction
-    rule.ceiling = rounded_up(span(own, rule.burst))
     measure(rule)
+    rule.ceiling = rule.full
   end
 
   -- Since the charge the bucket may have been full, and would then have gained nothing. So what it
