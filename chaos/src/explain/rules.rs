@@ -44,7 +44,7 @@ fn counts(config: &Config, rule: &Rule, counted: &Counted) -> String {
     let note = match (rule.key.parts.is_empty(), key.missing) {
         (true, _) => " (one for all)",
         (_, true) => " (one for all that lack a part)",
-        _ if key.text.contains("%*") => " (one for all that send different values)",
+        _ if key.has_several() => " (one for all that send different values)",
         _ => "",
     };
     let counter = redis_key(&config.redis.key_prefix, &rule.name, key, limit.tag());

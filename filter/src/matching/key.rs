@@ -121,6 +121,11 @@ impl Key {
         key
     }
 
+    /// Whether a part had several values, so that the counter is that of all such requests.
+    pub fn has_several(&self) -> bool {
+        self.text.contains(SEVERAL)
+    }
+
     fn separate(&mut self, index: usize) {
         if index > 0 {
             self.text.push(SEPARATOR);
