@@ -30,17 +30,17 @@ pub(super) fn explain(
 ) -> Option<String> {
     let missed = findings.iter().filter(|it| it.held() == Some(false));
     let missed: Vec<&Finding> = missed.collect();
-    let stalls = stalls(trial);
-    let longest = stalls.iter().max_by(|a, b| a.ms.total_cmp(&b.ms))?;
-    if missed.is_empty() {
+    if missed.is_empty() || !missed.iter().all(|it| is_waiting(it.check.measure)) {
         return None;
     }
+    let stalls = stalls(trial);
+    let longest = stalls.iter().max_by(|a, b| a.ms.total_cmp(&b.ms))?;
     let spared = spared(trial, &stalls);
     let evidence = Evidence::new(&spared, environment);
     let holds = |finding: &&Finding| {
         let check = &finding.check;
         let measured = take(&evidence, check.measure, check.window);
-        is_waiting(check.measure) && measured.is_ok_and(|it| check.op.holds(it, check.bound))
+        measured.is_ok_and(|it| check.op.holds(it, check.bound))
     };
     missed.iter().all(holds).then(|| {
         let Stall { from_s, ms, .. } = longest;
