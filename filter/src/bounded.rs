@@ -67,6 +67,12 @@ impl<K: Eq + Hash, V> Bounded<K, V> {
         self.entries.remove(key);
     }
 
+    /// How many keys are known.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Keys that found no room since the last call.
     pub fn take_evictions(&mut self) -> u64 {
         std::mem::take(&mut self.evictions)

@@ -15,6 +15,19 @@ fn per_key(on_failure: &str) -> String {
     )
 }
 
+/// Errors of a whole store, or of a whole shard, and their classes.
+pub(super) const ERRORS_OF_THE_STORE: [(&str, &str); 9] = [
+    ("OOM command not allowed", "oom"),
+    ("READONLY You can't write", "readonly"),
+    ("LOADING Redis is loading", "loading"),
+    ("BUSY Redis is busy", "busy"),
+    ("NOAUTH Authentication required.", "auth"),
+    ("CLUSTERDOWN Hash slot not served", "cluster"),
+    ("MISCONF snapshots", "other"),
+    ("ERR max number of clients reached", "other"),
+    ("upstream failure", "other"),
+];
+
 fn allow() -> World {
     World::new(&per_key(r#""on_failure": "allow""#))
 }
@@ -127,17 +140,7 @@ fn i5_a_poisoned_key_fails_alone_and_never_opens_the_breaker() {
 
 #[test]
 fn errors_of_the_whole_store_open_the_breaker_and_are_counted_by_class() {
-    let errors = [
-        ("OOM command not allowed", "oom"),
-        ("READONLY You can't write", "readonly"),
-        ("LOADING Redis is loading", "loading"),
-        ("BUSY Redis is busy", "busy"),
-        ("NOAUTH Authentication required.", "auth"),
-        ("CLUSTERDOWN Hash slot not served", "cluster"),
-        ("MISCONF snapshots", "other"),
-        ("upstream failure", "other"),
-    ];
-    for (error, class) in errors {
+    for (error, class) in ERRORS_OF_THE_STORE {
         let mut world = allow();
         world.redis.error = Some(error);
         for stream in 1..=10 {

@@ -1,5 +1,6 @@
 //! A Redis Cluster of which some shards answer and others do not, or not as they should.
 
+use super::failures::ERRORS_OF_THE_STORE;
 use super::model_redis::ModelRedis;
 use super::world::World;
 use crate::decision::Decision::{Allowed, DegradedAllow};
@@ -104,18 +105,7 @@ fn i7_the_breaker_stays_open_while_no_shard_answers() {
 /// `OOM`, `READONLY` and their like of one shard failed the whole call, whatever the others said.
 #[test]
 fn i5_an_error_of_one_shard_is_no_failure_while_others_count() {
-    let errors = [
-        ("OOM command not allowed", "oom"),
-        ("READONLY You can't write", "readonly"),
-        ("LOADING Redis is loading", "loading"),
-        ("BUSY Redis is busy", "busy"),
-        ("NOAUTH Authentication required.", "auth"),
-        ("CLUSTERDOWN Hash slot not served", "cluster"),
-        ("MISCONF snapshots", "other"),
-        ("ERR max number of clients reached", "other"),
-        (LOST, "other"),
-    ];
-    for (error, class) in errors {
+    for (error, class) in ERRORS_OF_THE_STORE {
         let mut world = cluster();
         world.redis.ill.insert(2, error);
         for round in 0..20 {
