@@ -56,20 +56,32 @@ impl<C: SharedCell> Engine<C> {
         while self.has_work() && !matches!(self.script, Script::Loading(_)) {
             self.breaker.refresh();
             let Some(permit) = self.breaker.permit() else {
-                for stream in std::mem::take(&mut self.pending) {
-                    self.give_up(stream, now);
-                }
-                self.refunds.drop_all();
-                self.note_dropped_refunds();
-                self.leases.forget_low();
-                return;
+                break;
             };
             let batch = self.gather(now);
             if batch.groups.is_empty() {
-                return;
+                break;
             }
             self.send_batch(batch, permit, now);
         }
+        if self.breaker.state() != State::Closed {
+            self.give_up_unsent(now);
+        }
+    }
+
+    /// Nothing is sent until the breaker is closed, and nobody waits for that.
+    fn give_up_unsent(&mut self, now: Instant) {
+        for call in self.calls.values_mut() {
+            self.pending.append(&mut call.held);
+        }
+        // In the order of their arrival.
+        self.pending.sort_unstable();
+        for stream in std::mem::take(&mut self.pending) {
+            self.give_up(stream, now);
+        }
+        self.refunds.drop_all();
+        self.note_dropped_refunds();
+        self.leases.forget_low();
     }
 
     fn has_work(&self) -> bool {

@@ -197,7 +197,12 @@ impl<C: SharedCell> Engine<C> {
     /// A stream is gone, answered or not. Its tokens stay spent: whether Redis took them is not
     /// known, and a client that hangs up must not earn a refund.
     pub fn stream_ended(&mut self, stream: StreamId) {
-        self.waiters.remove(&stream);
+        if self.waiters.remove(&stream).is_some() {
+            self.pending.retain(|it| *it != stream);
+            for call in self.calls.values_mut() {
+                call.held.retain(|it| *it != stream);
+            }
+        }
     }
 
     /// Time passed: ends what is overdue, follows the breaker, sends its probe when one is due.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::world::World;
-use crate::decision::Decision::{Allowed, DegradedAllow};
+use crate::decision::Decision::{Allowed, DegradedAllow, Denied};
 use crate::engine::{CallEnd, OutgoingCall, StreamId};
+use crate::testing::Cell;
 use crate::units::Micros;
 
 const TWO_RULES: &str = r#"{ "redis": { "max_waiting": 16 }, "rules": [
@@ -43,6 +44,66 @@ fn a_request_held_back_by_a_script_load_ends_at_its_own_deadline() {
     assert_eq!(world.decisions(), [(1, DegradedAllow)]);
     world.tick(Micros::from_millis(30));
     assert_eq!(world.decisions(), [(1, DegradedAllow), (2, DegradedAllow)]);
+}
+
+/// Two tokens, and one more every second.
+const ONE_A_SECOND: &str = r#"{ "rules": [ { "name": "per-key", "key": [{ "header": "x-api-key" }],
+    "limit": { "requests": 60, "per": "1m", "burst": 2 } } ] }"#;
+
+/// A worker where requests 3 to 5 ask for the same token: 3 in a call, the others wait for its answer.
+fn held_back(cell: Cell) -> World {
+    let mut world = World::worker_of(ONE_A_SECOND, cell);
+    for stream in 1..=2 {
+        assert_eq!(world.round_trip(stream, "a"), Allowed);
+    }
+    world.now = world.now + Micros::from_secs(1);
+    for stream in 3..=5 {
+        world.request(stream, "a");
+        world.turn();
+    }
+    world.finished.clear();
+    assert_eq!(world.engine.waiting(), 3);
+    world
+}
+
+/// They waited for the end of the call, as long as 50 ms.
+#[test]
+fn no_request_that_is_not_under_way_waits_once_the_breaker_is_open() {
+    let cell = Cell::default();
+    let mut world = held_back(cell.clone());
+    World::worker_of(ONE_A_SECOND, cell).open_the_breaker();
+    world.tick(Micros::from_millis(5));
+    assert_eq!(world.decisions(), [(4, DegradedAllow), (5, DegradedAllow)]);
+    world.deliver();
+    assert_eq!(world.decisions()[2..], [(3, Allowed)]);
+}
+
+#[test]
+fn a_script_load_holds_nobody_back_once_the_breaker_is_open() {
+    let cell = Cell::default();
+    let mut world = World::worker_of(TWO_RULES, cell.clone());
+    world.redis.knows_script = false;
+    world.request(1, "a");
+    world.turn();
+    world.deliver();
+    world.request(2, "b");
+    world.turn();
+    assert_eq!(world.calls.len(), 1, "2 waits for the load");
+    World::worker_of(TWO_RULES, cell).open_the_breaker();
+    world.tick(Micros::from_millis(5));
+    assert_eq!(world.decisions(), [(2, DegradedAllow)]);
+    world.deliver();
+    assert_eq!(world.decisions()[1..], [(1, Allowed)]);
+}
+
+#[test]
+fn a_stream_that_ends_is_forgotten_by_the_call_that_it_waits_for() {
+    let mut world = held_back(Cell::default());
+    world.engine.stream_ended(4);
+    let held = world.engine.calls.values().map(|call| call.held.clone());
+    assert_eq!(held.collect::<Vec<_>>(), [[5]]);
+    world.deliver();
+    assert_eq!(world.decisions(), [(3, Allowed), (5, Denied)]);
 }
 
 #[test]
