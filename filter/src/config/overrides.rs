@@ -4,7 +4,7 @@ use super::fallback::Fallback;
 use super::value::{Fields, Value};
 use super::{Cost, KEY_PARTS_MAX, OnFailure, key, limit};
 use crate::limit::Limit;
-use crate::matching::{Key, KeyRecipe};
+use crate::matching::{Key, KeyRecipe, Readings};
 
 /// The most overrides of one rule.
 pub const OVERRIDES_MAX: usize = 1_024;
@@ -38,6 +38,16 @@ impl Overrides {
     pub fn get(&self, key: &Key) -> Option<Override> {
         let place = self.place(&key.text).ok()?;
         self.0.get(place).map(|(_, outcome)| *outcome)
+    }
+
+    /// Whether one of the keys that a request may have is refused.
+    pub fn deny_any(&self, readings: impl FnOnce() -> Readings) -> bool {
+        let denied = self.0.iter().filter(|(_, it)| *it == Override::Deny);
+        let mut denied = denied.map(|(text, _)| text).peekable();
+        denied.peek().is_some() && {
+            let readings = readings();
+            denied.any(|text| readings.include(text))
+        }
     }
 
     /// The limits that there are.

@@ -63,3 +63,54 @@ fn a_value_that_some_request_has_is_taken_as_it_is() {
         assert_eq!(treated(&part, value, &host), Treatment::Deny, "{part}");
     }
 }
+
+/// Which of its values the upstream takes is not known: a second one bought the way out of a refusal.
+#[test]
+fn a_value_more_is_no_way_out_of_a_refusal() {
+    let denied = |part: Json, headers: &[(&str, &str)]| {
+        treated(&part, "evil", &FakeHost::with_headers(headers)) == Treatment::Deny
+    };
+    let header = || json!({ "header": "x" });
+    assert!(denied(header(), &[("x", "evil"), ("x", "good")]));
+    assert!(denied(header(), &[("x", "good"), ("x", "evil")]));
+    assert!(!denied(header(), &[("x", "good"), ("x", "better")]));
+    assert!(!denied(header(), &[("x", "evil2"), ("x", "")]));
+    assert!(denied(
+        json!({ "query": "q" }),
+        &[(":path", "/?q=1&q=%65vil")]
+    ));
+    assert!(denied(
+        json!({ "cookie": "c" }),
+        &[("cookie", "c=1; c=evil")]
+    ));
+}
+
+/// All parts have to be those of one refused key.
+#[test]
+fn of_several_values_those_of_one_refused_key_count() {
+    let rule = json!({
+        "key": [{ "header": "x" }, { "method": true }, { "query": "q" }],
+        "overrides": [
+            { "key": ["a", "GET", "1"], "deny": true },
+            { "key": ["b", "GET", "2"], "deny": true },
+            { "key": ["c", "GET", "3"], "unlimited": true } ] });
+    let config = parse(&with_rule(&rule)).expect("good");
+    let treated = |values: [&str; 2], method: &str, path: &str| {
+        let [first, second] = values.map(|value| ("x", value));
+        let host = FakeHost::with_headers(&[first, second, (":method", method), (":path", path)]);
+        let request = Request::new(&host);
+        let (_, treatment) = config.applicable(&request).next().expect("one rule");
+        treatment
+    };
+    let denied = |values, method, path| treated(values, method, path) == Treatment::Deny;
+    assert!(denied(["a", "z"], "GET", "/?q=1"));
+    assert!(denied(["z", "b"], "GET", "/?q=1&q=2"));
+    assert!(!denied(["a", "z"], "PUT", "/?q=1"));
+    assert!(!denied(["a", "z"], "GET", "/?q=2&q=3"));
+    assert!(!denied(["a", "z"], "GET", "/"));
+    // Only a refusal is: nobody gains a limit by a value more.
+    assert!(matches!(
+        treated(["c", "z"], "GET", "/?q=3"),
+        Treatment::Count(_)
+    ));
+}

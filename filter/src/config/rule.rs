@@ -87,6 +87,10 @@ impl Rule {
             _ => {}
         }
         let (limit, on_failure) = match self.overrides.get(&key) {
+            // A client must not get out of a refusal by adding a value.
+            None if key.has_several() && self.overrides.deny_any(|| self.key.readings(request)) => {
+                return Treatment::Deny;
+            }
             None => (self.limit, self.on_failure),
             Some(Override::Limit(limit, on_failure)) => (limit, on_failure),
             Some(Override::Unlimited) => return Treatment::Unlimited,

@@ -41,7 +41,8 @@ impl LocalBuckets {
     /// Buckets that one worker holds, about 60 bytes each.
     pub const CAPACITY: usize = 65_536;
 
-    /// An empty table of at most `capacity` buckets, apart from one shared bucket a rule.
+    /// An empty table of at most `capacity` buckets, apart from one shared bucket a rule and what one
+    /// request brings, as all its rules look for room before any of them takes it.
     pub fn new(capacity: usize) -> Self {
         Self(Bounded::new(capacity))
     }

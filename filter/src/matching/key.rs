@@ -13,6 +13,7 @@
 
 use std::borrow::Cow;
 
+use hashbrown::HashSet;
 use sha2::{Digest, Sha256};
 
 use super::pairs::{Pair, pair};
@@ -151,9 +152,45 @@ impl KeyRecipe {
         }
         key
     }
+
+    /// The keys that a request may have; for one whose key [has several](Key::has_several) values.
+    pub fn readings(&self, request: &Request<'_>) -> Readings {
+        Readings(self.parts.iter().map(|it| it.texts(request)).collect())
+    }
+}
+
+/// What a request with several values of one name may be for its upstream: any of these texts in
+/// each part.
+#[derive(Debug)]
+pub struct Readings(Vec<HashSet<String>>);
+
+impl Readings {
+    /// Whether the request may be one of this key.
+    pub fn include(&self, text: &str) -> bool {
+        let mut parts = text.split(SEPARATOR).zip(&self.0);
+        parts.all(|(part, texts)| texts.contains(part))
+    }
 }
 
 impl Part {
+    /// The texts of all its values.
+    fn texts(&self, request: &Request<'_>) -> HashSet<String> {
+        let text = |value: Cow<'_, [u8]>| {
+            let mut text = String::new();
+            write_value(&value, &mut text);
+            text
+        };
+        match self {
+            Self::Header(name) => request.header_readings(name).map(text).collect(),
+            Self::Query(name) => request.parameters(name).map(text).collect(),
+            Self::Cookie(name) => request.cookies(name).map(text).collect(),
+            _ => match self.find(request) {
+                Pair::One(value) => HashSet::from_iter([text(value)]),
+                Pair::Absent | Pair::Several => HashSet::new(),
+            },
+        }
+    }
+
     fn find<'r>(&'r self, request: &'r Request<'_>) -> Pair<'r> {
         let value = match self {
             Self::Header(name) => return pair(request.header_values(name).map(Cow::Borrowed)),

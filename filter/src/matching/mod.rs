@@ -12,7 +12,7 @@ mod value_test;
 pub(crate) use address::network;
 pub use attribute::Attribute;
 pub use key::{
-    Key, KeyRecipe, MetadataPaths, Part, REDIS_KEY_BYTES_MAX, VALUE_BYTES_MAX, redis_key,
+    Key, KeyRecipe, MetadataPaths, Part, REDIS_KEY_BYTES_MAX, Readings, VALUE_BYTES_MAX, redis_key,
 };
 pub use matcher::{HostPattern, Matcher, Mismatch, NamedTest, PropertyTest};
 pub use pattern::{PATTERN_COMPILED_BYTES_MAX, Pattern};
