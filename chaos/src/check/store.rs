@@ -6,7 +6,14 @@ use velocitygate::units::Micros;
 use super::wiring::{BRIDGE, Check, Wiring, find, seconds, whole};
 use crate::plugin::{field, plugins};
 
-pub(super) const CHECKS: [Check; 5] = [cluster, bridge, stores, own_breakers, store_breakers];
+pub(super) const CHECKS: [Check; 6] = [
+    cluster,
+    bridge,
+    stores,
+    silent_master,
+    own_breakers,
+    store_breakers,
+];
 
 /// What a circuit breaker of Envoy allows unless it is told.
 const BREAKER_DEFAULT: u64 = 1_024;
@@ -40,15 +47,38 @@ fn bridge(wiring: &Wiring<'_>) -> Option<String> {
              root_id {BRIDGE:?}: {fix}"
         ));
     };
+    if wiring.redis_cluster().is_some() {
+        return None;
+    }
     let timeout = wiring.config?.redis.timeout;
     let written = find(listener, "op_timeout")?;
-    let allowed = Micros((seconds(written)? * 1e6) as u64);
-    (allowed < timeout).then(|| {
+    (duration(written)? < timeout).then(|| {
         format!(
             "static_resources.listeners: redis_proxy's op_timeout {written} of {name} ends calls \
              before redis.timeout ({timeout}) does: make it slightly longer"
         )
     })
+}
+
+/// The replies of a call come in the order of its commands, so a master of a Redis Cluster that says
+/// nothing holds up those of the others, until Envoy answers in its place.
+fn silent_master(wiring: &Wiring<'_>) -> Option<String> {
+    let cluster = wiring.redis_cluster()?;
+    let config = wiring.config?;
+    let slow = config.breaker.map(|it| ("breaker.slow_call", it.slow_call));
+    let timeout = ("redis.timeout", config.redis.timeout);
+    let (bound, most) = slow.into_iter().chain([timeout]).min_by_key(|it| it.1)?;
+    let op_timeout = find(wiring.bridge()?, "op_timeout").map(|it| ("op_timeout", it));
+    let default = Value::from("5s");
+    let connect = field(cluster, "connect_timeout").unwrap_or(&default);
+    let mut patience = op_timeout.into_iter().chain([("connect_timeout", connect)]);
+    let (name, written) =
+        patience.find(|(_, written)| duration(written).is_some_and(|it| it >= most))?;
+    Some(format!(
+        "static_resources: with {name} {written} a silent master of the Redis Cluster {} costs \
+         the requests of all masters their count: make it shorter than {bound} ({most})",
+        cluster["name"]
+    ))
 }
 
 /// Where the bridge leads. Envoy starts without such a cluster, and fails every call.
@@ -74,14 +104,10 @@ fn own_breakers(wiring: &Wiring<'_>) -> Option<String> {
 /// Behind `tcp_proxy` each call has its connection; `redis_proxy` has one for all and asks no
 /// circuit breaker.
 fn store_breakers(wiring: &Wiring<'_>) -> Option<String> {
-    let bridge = wiring.bridge()?;
-    if !bridge.to_string().contains(".TcpProxy\"") {
+    if !wiring.bridge()?.to_string().contains(".TcpProxy\"") {
         return None;
     }
-    let named = clusters_in(bridge);
-    let mut clusters = wiring
-        .resources("clusters")
-        .filter(|it| named.iter().any(|name| it["name"] == *name));
+    let mut clusters = wiring.stores()?;
     let limits = ["max_connections", "max_pending_requests"];
     clusters.find_map(|cluster| low_breakers(wiring, cluster, &limits))
 }
@@ -141,4 +167,24 @@ impl<'t> Wiring<'t> {
         self.resources("listeners")
             .find(|it| it["name"] == *name && field(it, "internal_listener").is_some())
     }
+
+    /// The clusters that the bridge leads to.
+    fn stores(&self) -> Option<impl Iterator<Item = &'t Value> + use<'t>> {
+        let named = clusters_in(self.bridge()?);
+        let clusters = self.resources("clusters");
+        Some(clusters.filter(move |it| named.iter().any(|name| it["name"] == *name)))
+    }
+
+    /// The first of them that is a Redis Cluster.
+    fn redis_cluster(&self) -> Option<&'t Value> {
+        let is_sharded = |it: &&Value| {
+            let kind = field(it, "cluster_type").and_then(|it| field(it, "name"));
+            kind.is_some_and(|it| it == "envoy.clusters.redis")
+        };
+        self.stores()?.find(is_sharded)
+    }
+}
+
+fn duration(written: &Value) -> Option<Micros> {
+    seconds(written).map(|it| Micros((it * 1e6) as u64))
 }

@@ -10,7 +10,7 @@ const BRIDGE: &str = "/static_resources/listeners/1";
 /// What is done to the shipped configuration, and what the warning about it begins and ends with.
 type Mistake = (fn(&mut Value), &'static str, &'static str);
 
-const MISTAKES: [Mistake; 17] = [
+const MISTAKES: [Mistake; 19] = [
     (
         |t| drop(take(t, CONFIG, "failure_policy")),
         PLACE,
@@ -131,6 +131,19 @@ const MISTAKES: [Mistake; 17] = [
          max_pending_requests 1024, but 1025 ",
         "for all workers together",
     ),
+    (
+        |t| leads_to_shards(t, "0.04s", "0.03s"),
+        "static_resources: with op_timeout \"0.04s\" a silent master of the Redis Cluster \"redis\" ",
+        "make it shorter than breaker.slow_call (40ms)",
+    ),
+    (
+        |t| {
+            leads_to_shards(t, "0.049s", "0.05s");
+            replace_in_rules(t, "\"rules\":", "\"breaker\": \"off\", \"rules\":");
+        },
+        "static_resources: with connect_timeout \"0.05s\" a silent master of the Redis Cluster ",
+        "make it shorter than redis.timeout (50ms)",
+    ),
 ];
 
 fn replace_in_rules(tree: &mut Value, from: &str, to: &str) {
@@ -148,6 +161,15 @@ fn counts_by_client(tree: &mut Value) {
     );
 }
 
+/// A Redis Cluster with these timeouts.
+fn leads_to_shards(tree: &mut Value, op_timeout: &str, connect_timeout: &str) {
+    let proxy = &mut tree.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1];
+    proxy["typed_config"]["settings"]["op_timeout"] = json!(op_timeout);
+    let cluster = &mut tree["static_resources"]["clusters"][1];
+    cluster["cluster_type"] = json!({ "name": "envoy.clusters.redis" });
+    cluster["connect_timeout"] = json!(connect_timeout);
+}
+
 /// `tcp_proxy` with these fields in the place of `redis_proxy`.
 fn leads_by_tcp(tree: &mut Value, fields: Value) {
     let mut config = fields;
@@ -157,7 +179,7 @@ fn leads_by_tcp(tree: &mut Value, fields: Value) {
 }
 
 /// What is done to the shipped configuration without making a mistake.
-const VARIATIONS: [fn(&mut Value); 6] = [
+const VARIATIONS: [fn(&mut Value); 7] = [
     counts_by_client,
     |t| drop(take(t, MANAGER, "use_remote_address")),
     |t| {
@@ -171,6 +193,7 @@ const VARIATIONS: [fn(&mut Value); 6] = [
         t.pointer_mut(MANAGER).unwrap()["original_ip_detection_extensions"] = json!([{}]);
     },
     |t| leads_by_tcp(t, json!({ "cluster": "redis" })),
+    |t| leads_to_shards(t, "0.039s", "0.039s"),
     // redis_proxy asks no circuit breaker.
     |t| {
         let thresholds = json!([{ "max_connections": 1, "max_pending_requests": 1 }]);

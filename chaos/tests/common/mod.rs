@@ -57,10 +57,13 @@ impl Running {
         });
         tweak(&mut spec, move |tree| {
             let millis = timeout + 10;
-            let op_timeout = format!("{}.{:03}s", millis / 1000, millis % 1000);
+            let longer = format!("{}.{:03}s", millis / 1000, millis % 1000);
             // Behind tcp_proxy nothing but the filter's own timeout ends an operation.
             if let Ok(proxy) = envoy_config::redis_proxy(tree) {
-                proxy["settings"]["op_timeout"] = json!(op_timeout);
+                proxy["settings"]["op_timeout"] = json!(longer);
+            }
+            if let Ok(cluster) = envoy_config::store_cluster(tree) {
+                cluster["connect_timeout"] = json!(longer);
             }
         });
         change(&mut spec);

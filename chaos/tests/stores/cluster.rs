@@ -17,14 +17,14 @@ use crate::common::{Running, Seen, client, eventually, rule, with};
 use crate::stat::stat;
 
 /// A cluster, and Envoys that are told of its masters.
-struct Sharded {
-    running: Running,
-    cluster: RedisCluster,
+pub(crate) struct Sharded {
+    pub(crate) running: Running,
+    pub(crate) cluster: RedisCluster,
     _dir: TempDir,
 }
 
 impl Sharded {
-    async fn start(masters: usize, change: impl FnOnce(&mut Spec)) -> Self {
+    pub(crate) async fn start(masters: usize, change: impl FnOnce(&mut Spec)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let cluster = RedisCluster::start(&RedisSpec::default(), masters, dir.path())
             .await
@@ -46,7 +46,7 @@ impl Sharded {
         }
     }
 
-    async fn client_of(&self, master: usize, name: &str) -> String {
+    pub(crate) async fn client_of(&self, master: usize, name: &str) -> String {
         client_of(&self.cluster, master, name).await.0
     }
 }

@@ -9,6 +9,7 @@ mod examples;
 mod failover;
 mod products;
 mod redirections;
+mod silent;
 #[path = "../common/stat.rs"]
 mod stat;
 #[path = "../common/versions.rs"]
