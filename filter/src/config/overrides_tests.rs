@@ -114,3 +114,15 @@ fn of_several_values_those_of_one_refused_key_count() {
         Treatment::Count(_)
     ));
 }
+
+/// So many that each could be held against a long list: it may be any of them.
+#[test]
+fn more_values_than_are_looked_at_are_refused() {
+    let denied = |values: usize| {
+        let query: String = (0..values).map(|it| format!("&q={it}")).collect();
+        let host = FakeHost::with_headers(&[(":path", &format!("/?{query}"))]);
+        treated(&json!({ "query": "q" }), "evil", &host) == Treatment::Deny
+    };
+    assert!(!denied(64));
+    assert!(denied(65));
+}

@@ -13,15 +13,18 @@
 
 use std::borrow::Cow;
 
-use hashbrown::HashSet;
 use sha2::{Digest, Sha256};
 
-use super::pairs::{Pair, pair};
+use super::pairs::Pair;
 use super::{Request, address};
 use crate::config::{KEY_PARTS_MAX, KEY_PREFIX_BYTES_MAX, RULE_NAME_BYTES_MAX};
 
 /// The longest value, in bytes, that stands in a key as it is; longer ones are hashed.
 pub const VALUE_BYTES_MAX: usize = 128;
+
+/// The most values of one name that are held against a list of refused keys; a request with more
+/// may be any of them.
+const VALUES_MAX: usize = 64;
 
 /// The longest Redis key, in bytes, that any configuration and any request can produce: every byte
 /// of every part escaped to three.
@@ -141,7 +144,7 @@ impl KeyRecipe {
         let mut key = Key::default();
         for (index, part) in self.parts.iter().enumerate() {
             key.separate(index);
-            match part.find(request) {
+            match part.pair(request) {
                 Pair::One(value) => write_value(&value, &mut key.text),
                 Pair::Several => key.text.push_str(SEVERAL),
                 Pair::Absent => {
@@ -160,40 +163,52 @@ impl KeyRecipe {
 }
 
 /// What a request with several values of one name may be for its upstream: any of these texts in
-/// each part.
+/// each part, where `None` is any text.
 #[derive(Debug)]
-pub struct Readings(Vec<HashSet<String>>);
+pub struct Readings(Vec<Option<Vec<String>>>);
 
 impl Readings {
     /// Whether the request may be one of this key.
     pub fn include(&self, text: &str) -> bool {
         let mut parts = text.split(SEPARATOR).zip(&self.0);
-        parts.all(|(part, texts)| texts.contains(part))
+        parts.all(|(part, texts)| match texts {
+            Some(texts) => texts.iter().any(|text| text == part),
+            None => true,
+        })
     }
 }
 
 impl Part {
-    /// The texts of all its values.
-    fn texts(&self, request: &Request<'_>) -> HashSet<String> {
-        let text = |value: Cow<'_, [u8]>| {
-            let mut text = String::new();
-            write_value(&value, &mut text);
-            text
-        };
-        match self {
-            Self::Header(name) => request.header_readings(name).map(text).collect(),
-            Self::Query(name) => request.parameters(name).map(text).collect(),
-            Self::Cookie(name) => request.cookies(name).map(text).collect(),
-            _ => match self.find(request) {
-                Pair::One(value) => HashSet::from_iter([text(value)]),
-                Pair::Absent | Pair::Several => HashSet::new(),
-            },
-        }
+    /// What the values of a request amount to.
+    fn pair<'r>(&'r self, request: &'r Request<'_>) -> Pair<'r> {
+        let mut pair = Pair::Absent;
+        self.for_each(request, &mut |value| pair.add(value));
+        pair
     }
 
-    fn find<'r>(&'r self, request: &'r Request<'_>) -> Pair<'r> {
+    /// The texts of its values, or `None` when they are too many.
+    fn texts(&self, request: &Request<'_>) -> Option<Vec<String>> {
+        let mut texts = Vec::new();
+        self.for_each(request, &mut |value| {
+            if texts.len() <= VALUES_MAX {
+                let mut text = String::new();
+                write_value(&value, &mut text);
+                texts.push(text);
+            }
+        });
+        (texts.len() <= VALUES_MAX).then_some(texts)
+    }
+
+    /// Shows each value of a request, in their order.
+    fn for_each<'r>(&'r self, request: &'r Request<'_>, see: &mut dyn FnMut(Cow<'r, [u8]>)) {
         let value = match self {
-            Self::Header(name) => return pair(request.header_values(name).map(Cow::Borrowed)),
+            Self::Header(name) => {
+                return request
+                    .header_values(name)
+                    .for_each(|value| see(value.into()));
+            }
+            Self::Query(name) => return request.parameters(name).for_each(see),
+            Self::Cookie(name) => return request.cookies(name).for_each(see),
             Self::ClientIp { v4, v6 } => request.client_ip().map(|ip| {
                 address::network(ip, *v4, *v6)
                     .to_string()
@@ -203,8 +218,6 @@ impl Part {
             Self::Method => request.method().map(Into::into),
             Self::Host => request.host(),
             Self::Path => request.path().map(Into::into),
-            Self::Query(name) => return pair(request.parameters(name)),
-            Self::Cookie(name) => return pair(request.cookies(name)),
             Self::Metadata(MetadataPaths { dynamic, route }) => {
                 let found = request.property(dynamic);
                 found.or_else(|| request.property(route)).map(Into::into)
@@ -212,7 +225,7 @@ impl Part {
             Self::Property(path) => request.property(path).map(Into::into),
             Self::Value(fixed) => Some(fixed.as_bytes().into()),
         };
-        value.map_or(Pair::Absent, Pair::One)
+        value.into_iter().for_each(see);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-/// What a text has under one name.
+/// What the values of one name amount to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pair<'t> {
     Absent,
@@ -41,12 +41,14 @@ pub(super) fn cookies<'t>(header: &'t [u8], name: &'t str) -> impl Iterator<Item
         .map(|(_, value)| plain(unquoted(value.trim_ascii()), Decoded::percent))
 }
 
-/// What the values of one name amount to.
-pub(super) fn pair<'t>(mut values: impl Iterator<Item = Cow<'t, [u8]>>) -> Pair<'t> {
-    match values.next() {
-        None => Pair::Absent,
-        Some(first) if values.all(|other| other == first) => Pair::One(first),
-        Some(_) => Pair::Several,
+impl<'t> Pair<'t> {
+    /// A value more.
+    pub(super) fn add(&mut self, value: Cow<'t, [u8]>) {
+        match self {
+            Self::Absent => *self = Self::One(value),
+            Self::One(known) if *known == value => {}
+            Self::One(_) | Self::Several => *self = Self::Several,
+        }
     }
 }
 
@@ -162,7 +164,11 @@ mod tests {
 
     #[test]
     fn different_values_of_one_name_are_several() {
-        let of = |values: &[&'static [u8]]| pair(values.iter().map(|it| Cow::Borrowed(*it)));
+        let of = |values: &[&'static [u8]]| {
+            let mut pair = Pair::Absent;
+            values.iter().for_each(|it| pair.add(Cow::Borrowed(*it)));
+            pair
+        };
         assert_eq!(of(&[]), Pair::Absent);
         assert_eq!(of(&[b"a"]), Pair::One(b"a".into()));
         assert_eq!(of(&[b"a", b"a"]), Pair::One(b"a".into()));
