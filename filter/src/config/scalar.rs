@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::document::Node;
 use super::value::{Value, quoted};
+use crate::matching::Attribute;
 use crate::units::Micros;
 
 /// The longest name of a header, a query parameter or a cookie, in bytes.
@@ -179,7 +180,18 @@ impl<'d> Value<'d> {
     /// The path of a property: the host separates its parts by NUL.
     #[inline(never)]
     pub(super) fn property_path(&self) -> Option<Vec<String>> {
-        self.list((1, PATH_PARTS_MAX), Self::path_part)
+        let path = self.list((1, PATH_PARTS_MAX), Self::path_part)?;
+        let joined = path.first().filter(|part| {
+            let root = part.split_once('.').map(|(root, _)| root);
+            root.is_some_and(Attribute::is_root)
+        });
+        let Some(joined) = joined else {
+            return Some(path);
+        };
+        let parts: Vec<&str> = joined.split('.').collect();
+        self.refuse(format_args!(
+            "no request has {joined:?}: write each part on its own, {parts:?}"
+        ))
     }
 
     /// The keys of an entry of metadata: a filter's name and at least one below it.

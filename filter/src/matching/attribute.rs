@@ -16,6 +16,9 @@ const NUMBERS: &str = "connection.id destination.port request.headers_bytes requ
     upstream.request_attempt_count xds.listener_direction";
 /// The flags.
 const FLAGS: &str = "connection.mtls";
+/// What a path to an attribute begins with, where it has more than one part.
+const ROOTS: &str = "connection destination filter_state metadata node request response source \
+    upstream upstream_filter_state xds";
 
 impl Attribute {
     /// What the attribute of a path is; `None` for a text, and for all that nobody knows.
@@ -27,6 +30,11 @@ impl Attribute {
             return Some(Self::Number);
         }
         is_in(FLAGS).then_some(Self::Flag)
+    }
+
+    /// Whether paths to attributes begin with this part.
+    pub fn is_root(part: &str) -> bool {
+        ROOTS.split(' ').any(|root| root == part)
     }
 
     /// The text of what Envoy hands over for a path: `8080`, `true`. Bytes that are not what they
