@@ -259,7 +259,7 @@ fn a_request_that_was_not_sent_makes_the_run_inconclusive() {
         only(&report)
             .reasons
             .iter()
-            .any(|it| it.contains("were not sent"))
+            .any(|it| it.contains("not sent, as"))
     );
 }
 
@@ -399,6 +399,18 @@ fn the_reports_for_people_say_the_verdict_and_the_reasons() {
     assert!(report::verdicts(&refuted).contains("0 upheld, 1 refuted, 0 inconclusive"));
     let compared = report::compare(&Story::healthy(C_01).report(), &refuted);
     assert!(compared.contains("-1.0000 now missed"), "{compared}");
+}
+
+#[test]
+fn a_report_counts_one_as_one() {
+    let text = Story::healthy(C_01)
+        .text()
+        .replace(r#""cores":2"#, r#""cores":1"#);
+    let report = Report::of(&Record::parse(&text).unwrap());
+    assert_eq!(only(&report).fault.openings, Some(1.0));
+    let markdown = report::markdown(&report).unwrap();
+    assert!(markdown.contains(", 1 core,"), "{markdown}");
+    assert!(markdown.contains("(1 time in all)"), "{markdown}");
 }
 
 #[test]

@@ -202,6 +202,10 @@ fn a_flapping_of_the_least_toggles_is_accepted_and_of_one_less_is_not() {
         least - 1
     )];
     assert_eq!(reasons(&flapped(least - 1)), expected);
+    assert_eq!(
+        reasons(&flapped(1)),
+        ["Redis flapped 1 time, planned were 80"]
+    );
 }
 
 #[test]

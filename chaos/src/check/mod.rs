@@ -12,6 +12,7 @@ use velocitygate::config::Config;
 
 use crate::exit::Exit;
 use crate::plugin::{Plugin, ROOT_ID, Source, field, plugins};
+use crate::words::counted;
 
 /// What was found in one file.
 #[derive(Debug, Default)]
@@ -67,10 +68,6 @@ impl fmt::Display for Findings {
             None => Ok(()),
         }
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 impl Findings {

@@ -5,6 +5,7 @@ use velocitygate::units::Micros;
 
 use super::wiring::{BRIDGE, Check, Wiring, find, seconds, whole};
 use crate::plugin::{field, plugins};
+use crate::words::counted;
 
 pub(super) const CHECKS: [Check; 6] = [
     cluster,
@@ -129,10 +130,11 @@ fn low_breakers(wiring: &Wiring<'_>, cluster: &Value, limits: &[&str]) -> Option
         .collect();
     (!low.is_empty()).then(|| {
         format!(
-            "static_resources.clusters: circuit_breakers of {} allow {}, but {waiting} requests \
+            "static_resources.clusters: circuit_breakers of {} allow {}, but {} \
              of a worker may wait (redis.max_waiting): set them above that, for all workers together",
             cluster["name"],
-            low.join(", ")
+            low.join(", "),
+            counted(waiting, "request")
         )
     })
 }

@@ -5,6 +5,7 @@ use super::evidence::Evidence;
 use crate::fault::Fault;
 use crate::record::{Action, FaultAction, Source, Trial};
 use crate::scenario::Injection;
+use crate::words::counted;
 
 /// Furthest an injection or a healing may be from its planned time, seconds.
 pub const OFF_PLAN_S_MAX: f64 = 0.25;
@@ -47,8 +48,10 @@ fn toggles(injection: &Injection, inject: &FaultAction, heal: &FaultAction) -> O
     };
     let planned = (heal.at_s - inject.at_s) * 1e3 / every_ms as f64;
     let toggled = heal.read_back["toggles"].as_array().map_or(0, Vec::len);
-    ((toggled as f64) < planned * TOGGLES_MIN)
-        .then(|| format!("Redis flapped {toggled} times, planned were {planned:.0}"))
+    ((toggled as f64) < planned * TOGGLES_MIN).then(|| {
+        let toggled = counted(toggled, "time");
+        format!("Redis flapped {toggled}, planned were {planned:.0}")
+    })
 }
 
 /// Observers that were silent between the baseline's start and the recovery's planned end, or the

@@ -34,6 +34,7 @@ pub use measure::take;
 
 use crate::record::{Environment, Outcome, Trial};
 use crate::scenario::{Check, Measure, Window};
+use crate::words::counted;
 
 /// The generator's 99th percentile of lateness must stay within this, in the whole run and in each
 /// phase whose latencies are judged, or they prove nothing. Well below the plan's tightest latency bound of 50 ms.
@@ -206,8 +207,9 @@ fn suite(evidence: &Evidence<'_>) -> Vec<String> {
         .count();
     if trial.requests.len() != planned {
         reasons.push(format!(
-            "{} of {planned} planned requests are recorded",
-            trial.requests.len()
+            "the record has {} of {}",
+            trial.requests.len(),
+            counted(planned, "planned request")
         ));
     }
     reasons.extend(instrument::faults(trial));
@@ -225,7 +227,8 @@ fn machine(evidence: &Evidence<'_>) -> Vec<String> {
         .count();
     if unsent > 0 {
         reasons.push(format!(
-            "{unsent} requests were not sent: too many were in flight"
+            "not sent, as too many were in flight: {}",
+            counted(unsent, "request")
         ));
     }
     // A stall that the whole run hides may still be all of a phase's latency.

@@ -5,6 +5,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 
 use super::Report;
+use crate::words::counted;
 
 const TEMPLATE: &str = include_str!("report.md.jinja");
 
@@ -24,6 +25,9 @@ pub fn markdown(report: &Report) -> Result<String, minijinja::Error> {
     environment.add_filter("ms", |value: Option<f64>| number(value, " ms", 2));
     environment.add_filter("s", |value: Option<f64>| number(value, " s", 3));
     environment.add_filter("count", |value: Option<f64>| number(value, "", 0));
+    environment.add_filter("counted", |count: Value, noun: String| {
+        counted(count, &noun)
+    });
     environment.add_filter("percent", |value: Option<f64>| {
         number(value.map(|it| it * 100.0), " %", 2)
     });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::scenario::Scenario;
+use crate::words::counted;
 
 /// The one place that prints while scenarios run. A hidden bar prints nothing.
 #[derive(Debug)]
@@ -15,11 +16,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(run_id: &str, scenarios: &[Scenario]) -> Self {
-        let total_s: f64 = scenarios.iter().map(|it| it.phases.end_at_s()).sum();
-        println!(
-            "{run_id}: {} scenarios, about {total_s:.0} s of load",
-            scenarios.len()
-        );
+        println!("{}", headline(run_id, scenarios));
         let bar = std::io::stdout().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
             // The template is a constant; a wrong one would show the default bar.
@@ -74,5 +71,27 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.println(format!("{} {}: done", scenario.id, scenario.title));
         }
+    }
+}
+
+fn headline(run_id: &str, scenarios: &[Scenario]) -> String {
+    let total_s: f64 = scenarios.iter().map(|it| it.phases.end_at_s()).sum();
+    let scenarios = counted(scenarios.len(), "scenario");
+    format!("{run_id}: {scenarios}, about {total_s:.0} s of load")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{load_all, select};
+    use crate::tools::repository;
+
+    #[test]
+    fn a_run_of_one_scenario_says_so() {
+        let all = || load_all(&repository().join("chaos/scenarios")).unwrap();
+        let one = select(all(), &["C-01".to_owned()]).unwrap();
+        assert!(headline("CHAOS", &one).starts_with("CHAOS: 1 scenario, about "));
+        let two = select(all(), &["C-01".to_owned(), "C-02".to_owned()]).unwrap();
+        assert!(headline("CHAOS", &two).starts_with("CHAOS: 2 scenarios, about "));
     }
 }
