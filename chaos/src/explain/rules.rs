@@ -10,10 +10,11 @@ use velocitygate::matching::{HostPattern, Mismatch, Request, TextTest, ValueTest
 /// A paragraph for each rule, in the order of the configuration.
 pub(super) fn explain(config: &Config, request: &Request<'_>) -> Vec<String> {
     let mut applicable: BTreeMap<usize, Treatment> = config.applicable(request).collect();
+    let leases = spends_leases(config, &applicable);
     let rules = config.rules.iter().enumerate();
     let paragraph = |(index, rule): (usize, &Rule)| {
         let said = match applicable.remove(&index) {
-            Some(Treatment::Count(counted)) => counts(config, rule, &counted),
+            Some(Treatment::Count(counted)) => counts(config, rule, &counted, leases),
             Some(Treatment::Unlimited) => "passes: its override is unlimited".to_owned(),
             Some(Treatment::Skip) => {
                 "skipped: the request lacks a part of its key, and missing_key is skip".to_owned()
@@ -34,7 +35,16 @@ pub(super) fn explain(config: &Config, request: &Request<'_>) -> Vec<String> {
     rules.map(paragraph).collect()
 }
 
-fn counts(config: &Config, rule: &Rule, counted: &Counted) -> String {
+/// Whether the request may pass on leases: when all rules that are enforced on it have them.
+fn spends_leases(config: &Config, applicable: &BTreeMap<usize, Treatment>) -> bool {
+    let counting = applicable
+        .iter()
+        .filter(|(_, it)| matches!(it, Treatment::Count(_)));
+    let mut rules = counting.filter_map(|(index, _)| config.rules.get(*index));
+    rules.all(|rule| rule.shadow || rule.lease.is_some())
+}
+
+fn counts(config: &Config, rule: &Rule, counted: &Counted, leases: bool) -> String {
     let Counted {
         key,
         limit,
@@ -54,12 +64,24 @@ fn counts(config: &Config, rule: &Rule, counted: &Counted) -> String {
         ", by an override"
     };
     let lease = rule.lease.filter(|_| !rule.shadow);
-    let lease = lease.map(|it| format!("a worker takes up to {} ahead, for {}", it.max, it.ttl));
+    let tightened = lease.and_then(|it| limit.leased(it.ttl));
+    let tightened = tightened.filter(|it| it != limit);
+    let lease = lease.map(|it| {
+        let (max, ttl) = (it.max, it.ttl);
+        let unless = if leases {
+            ""
+        } else {
+            "; not for this request, which a rule without a lease counts, too"
+        };
+        format!("a worker takes up to {max} ahead, for {ttl}{unless}")
+    });
+    let in_redis = tightened.map(|it| format!("{}, tightened for the lease", self::limit(&it)));
     let lines = [
         ("counter", Some(format!("{counter}{note}"))),
         ("limit", Some(format!("{}{overridden}", self::limit(limit)))),
         ("cost", Some(cost.to_string())),
         ("lease", lease),
+        ("in Redis", in_redis),
         ("no Redis", Some(policy(on_failure))),
     ];
     let lines = lines.into_iter().filter_map(|(what, it)| Some((what, it?)));

@@ -78,7 +78,8 @@ shared: counts it
   counter   vg:{shared:%-}:sl (one for all that lack a part)
   limit     9 in 1h (sliding_log)
   cost      1
-  lease     a worker takes up to 3 ahead, for 100ms
+  lease     a worker takes up to 3 ahead, for 100ms; not for this request, which a rule without a lease counts, too
+  in Redis  9 in 3600100ms (sliding_log), tightened for the lease
   no Redis  deny
 
 Redis is asked:
@@ -144,6 +145,46 @@ fn an_override_and_a_cost_from_a_header_are_explained() {
         evil.contains("\nr: refuses: its override is deny\n"),
         "{evil}"
     );
+}
+
+#[test]
+fn a_leased_limit_is_shown_as_promised_and_as_redis_counts_it() {
+    let cases = [
+        (
+            "token_bucket",
+            "100 in 1m, at most 100 at once (token_bucket)",
+            Some("100 in 1m, at most 99 at once (token_bucket)"),
+            "tb 100 60000000 99 1",
+        ),
+        (
+            "sliding_window",
+            "100 in 1m (sliding_window)",
+            Some("100 in 60500ms (sliding_window)"),
+            "sw 100 60500000 100 1",
+        ),
+        (
+            "fixed_window",
+            "100 in each 1m (fixed_window)",
+            None,
+            "fw 100 60000000 100 1",
+        ),
+    ];
+    for (algorithm, promised, counted, asked) in cases {
+        let rules = format!(
+            r#"{{ "rules": [{{ "name": "r", "lease": {{ "max": 10, "ttl": "500ms" }},
+            "limit": {{ "requests": 100, "per": "1m", "algorithm": "{algorithm}" }} }}] }}"#
+        );
+        let text = of_document(&rules, &["/"]);
+        let counted = counted.map_or(String::new(), |it| {
+            format!("  in Redis  {it}, tightened for the lease\n")
+        });
+        let expected = format!(
+            "\n  limit     {promised}\n  cost      1\n\
+             \x20 lease     a worker takes up to 10 ahead, for 500ms\n{counted}  no Redis  allow\n"
+        );
+        assert!(text.contains(&expected), "{text}");
+        assert!(text.contains(&format!(" charge 1 {asked}\n")), "{text}");
+    }
 }
 
 #[test]
