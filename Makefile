@@ -24,8 +24,8 @@ chaos: tools wasm ## Break Redis under load and judge what was measured (SCENARI
 demo: tools wasm ## Start the stack and print three curl lines to try; Ctrl-C stops it
 	$(CHAOS) demo
 
-check: ## Check configurations without an Envoy (CONFIG=file...; the shipped ones unless given)
-	$(CHAOS) check $(or $(CONFIG),$(wildcard envoy/*.yaml envoy/*/*.yaml))
+check: ## Check configurations without an Envoy (CONFIG=file...; STRICT=1 lets warnings count)
+	$(CHAOS) check $(if $(STRICT),--strict) $(or $(CONFIG),$(wildcard envoy/*.yaml envoy/*/*.yaml))
 
 explain: ## Say what a configuration makes of a request (CONFIG=file REQUEST="[--header 'n: v'] URL")
 	$(CHAOS) explain $(or $(CONFIG),envoy/envoy.yaml) $(or $(REQUEST),http://localhost/)

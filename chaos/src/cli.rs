@@ -60,7 +60,12 @@ enum Command {
     /// Start the stack to try by hand; Ctrl-C stops it.
     Demo,
     /// Check configurations: the filter's JSON, or Envoy configurations that hold it.
+    ///
+    /// Ends with 2 when the filter or Envoy would refuse one, else with 0.
     Check {
+        /// Let warnings count, too: end with 2 when there is one.
+        #[arg(long)]
+        strict: bool,
         /// A file; YAML or JSON.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -105,8 +110,8 @@ impl Cli {
                 print!("{}", report::compare(&before, &after));
                 Ok(Exit::Success)
             }
-            Command::Check { files } => {
-                let (text, exit) = check::check(&files);
+            Command::Check { strict, files } => {
+                let (text, exit) = check::check(&files, strict);
                 print!("{text}");
                 Ok(exit)
             }

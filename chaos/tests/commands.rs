@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use binary::{chaos, command};
+use binary::{Ended, chaos, command, ended};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use story::Story;
@@ -77,6 +77,27 @@ async fn check_ends_with_0_for_a_good_file_and_2_for_a_bad_one() {
         ended.stdout.contains(&format!("{bad}: error: ")),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn warnings_count_under_strict_also_by_way_of_make() {
+    for (file, code) in [("envoy/minimal.yaml", 2), ("envoy/envoy.yaml", 0)] {
+        let ended = in_repository(&["check", "--strict", file]).await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let chaos = format!("CHAOS={}", env!("CARGO_BIN_EXE_chaos"));
+        let config = format!("CONFIG={file}");
+        let mut make = Command::new("make");
+        make.current_dir(repository())
+            .args(["-s", &chaos, "check", "STRICT=1", &config]);
+        let output = timeout(DEADLINE, make.output()).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), ended.stdout);
+    }
+}
+
+/// Runs it where paths in the shipped configurations begin.
+async fn in_repository(arguments: &[&str]) -> Ended {
+    ended(command(arguments).current_dir(repository())).await
 }
 
 #[tokio::test]

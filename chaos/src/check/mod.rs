@@ -4,7 +4,6 @@
 mod store;
 mod wiring;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -28,13 +27,14 @@ struct Findings {
 }
 
 /// Checks files. The text has a line for each problem and one for each file; any error in any file
-/// makes it [`Exit::Usage`].
-pub fn check(files: &[PathBuf]) -> (String, Exit) {
+/// makes it [`Exit::Usage`], and so does any warning when it is `strict`.
+pub fn check(files: &[PathBuf], strict: bool) -> (String, Exit) {
     let mut text = String::new();
     let mut exit = Exit::Success;
     for file in files {
         let findings = Findings::of(file);
-        if !findings.errors.is_empty() {
+        let refused = !findings.errors.is_empty() || strict && !findings.warnings.is_empty();
+        if refused {
             exit = Exit::Usage;
         }
         let file = file.display();
@@ -44,30 +44,9 @@ pub fn check(files: &[PathBuf]) -> (String, Exit) {
         for warning in &findings.warnings {
             text.push_str(&format!("{file}: warning: {warning}\n"));
         }
-        text.push_str(&format!("{file}: {findings}\n"));
+        text.push_str(&format!("{file}: {}\n", findings.summary(refused)));
     }
     (text, exit)
-}
-
-impl fmt::Display for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = [
-            (self.errors.len(), "error"),
-            (self.warnings.len(), "warning"),
-        ];
-        if self.errors.is_empty() {
-            write!(f, "ok, {}", counted(self.checked, "configuration"))?;
-        } else {
-            f.write_str("refused")?;
-        }
-        for (count, noun) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            write!(f, ", {}", counted(count, noun))?;
-        }
-        match &self.note {
-            Some(note) => write!(f, "; {note}"),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Findings {
@@ -81,6 +60,27 @@ impl Findings {
             Ok(Source::Envoy(tree)) => findings.look_through(&tree),
         }
         findings
+    }
+
+    /// The verdict and the counts, in one line.
+    fn summary(&self, refused: bool) -> String {
+        let verdict = if refused {
+            "refused".to_owned()
+        } else {
+            format!("ok, {}", counted(self.checked, "configuration"))
+        };
+        let counts = [
+            (self.errors.len(), "error"),
+            (self.warnings.len(), "warning"),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let text = counts.fold(verdict, |text, (count, noun)| {
+            format!("{text}, {}", counted(count, noun))
+        });
+        match &self.note {
+            Some(note) => format!("{text}; {note}"),
+            None => text,
+        }
     }
 
     fn look_through(&mut self, tree: &Value) {

@@ -20,10 +20,14 @@ pub(super) fn shipped() -> Value {
 
 /// What is said of these bytes in a file of this name, without the file's name.
 fn said(name: &str, content: &[u8]) -> (String, Exit) {
+    judged(name, content, false)
+}
+
+fn judged(name: &str, content: &[u8], strict: bool) -> (String, Exit) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(name);
     fs::write(&file, content).unwrap();
-    let (text, exit) = check(std::slice::from_ref(&file));
+    let (text, exit) = check(std::slice::from_ref(&file), strict);
     (text.replace(&format!("{}: ", file.display()), ""), exit)
 }
 
@@ -46,7 +50,7 @@ fn every_shipped_configuration_is_good() {
         }
     }
     assert!(!files.is_empty());
-    let (text, exit) = check(&files);
+    let (text, exit) = check(&files, false);
     assert_eq!(exit, Exit::Success, "{text}");
     let warnings: Vec<_> = text
         .lines()
@@ -70,7 +74,7 @@ fn the_problems_are_those_that_the_filter_logs_each_in_a_line() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|it| it == "json") {
             let expected = fs::read_to_string(path.with_extension("expected")).unwrap();
-            let (text, exit) = check(std::slice::from_ref(&path));
+            let (text, exit) = check(std::slice::from_ref(&path), false);
             assert_eq!(exit, Exit::Usage, "{text}");
             let prefix = format!("{}: error: ", path.display());
             let lines: Vec<_> = text
@@ -169,7 +173,7 @@ fn what_is_no_configuration_at_all_is_an_error_that_says_what_is_expected() {
         assert_eq!(exit, Exit::Usage, "{text}");
         assert!(text.contains(expected), "{text}");
     }
-    let (text, exit) = check(&[PathBuf::from("/no/such/file")]);
+    let (text, exit) = check(&[PathBuf::from("/no/such/file")], false);
     assert_eq!(exit, Exit::Usage);
     assert!(text.contains("cannot be read: No such file"), "{text}");
 }
@@ -201,4 +205,15 @@ fn a_configuration_that_limits_nothing_is_a_warning() {
         text.starts_with(&format!("warning: {PLACE}.configuration: {none}")),
         "{text}"
     );
+}
+
+#[test]
+fn warnings_count_when_it_is_strict() {
+    let content = br#"{"rules": []}"#;
+    let (text, exit) = judged("own.json", content, true);
+    assert_eq!(exit, Exit::Usage);
+    assert!(text.ends_with("\nrefused, 1 warning\n"), "{text}");
+    assert_eq!(judged("own.json", content, false).1, Exit::Success);
+    let (text, exit) = judged("envoy.json", shipped().to_string().as_bytes(), true);
+    assert_eq!((&*text, exit), ("ok, 1 configuration\n", Exit::Success));
 }

@@ -268,7 +268,7 @@ fn a_repeated_header_leads_to_the_counter_of_those_that_differ() {
 fn the_problems_of_a_bad_file_are_those_of_check_each_in_a_line() {
     let file = repository().join("filter/tests/data/config/invalid/many_at_once.json");
     let error = format!("{:#}", explained(&file, &["/"]).unwrap_err());
-    let (checked, _) = crate::check::check(std::slice::from_ref(&file));
+    let (checked, _) = crate::check::check(std::slice::from_ref(&file), false);
     let errors: Vec<_> = checked
         .lines()
         .filter(|it| it.contains(": error: "))

@@ -29,9 +29,14 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// Runs it to its end.
 pub(crate) async fn chaos(arguments: &[&str]) -> Ended {
-    let output = timeout(DEADLINE, command(arguments).output()).await;
+    ended(&mut command(arguments)).await
+}
+
+/// Runs a command to its end.
+pub(crate) async fn ended(command: &mut Command) -> Ended {
+    let output = timeout(DEADLINE, command.output()).await;
     let output = output
-        .unwrap_or_else(|_| panic!("chaos {arguments:?} did not end within {DEADLINE:?}"))
+        .unwrap_or_else(|_| panic!("{command:?} did not end within {DEADLINE:?}"))
         .unwrap();
     Ended {
         code: output.status.code(),
