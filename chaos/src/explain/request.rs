@@ -6,8 +6,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use axum::http::Uri;
+use anyhow::{Context, Result, bail, ensure};
+use axum::http::uri::Authority;
+use axum::http::{HeaderName, HeaderValue, Uri};
 use clap::Args;
 use velocitygate::matching::{Host, Request};
 
@@ -28,7 +29,7 @@ pub struct Arguments {
     #[arg(long, value_name = "'NAME: VALUE'")]
     pub header: Vec<String>,
     /// The client's address, as Envoy trusts it.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub client_ip: Option<IpAddr>,
     /// A property or metadata, its path joined by dots; more than one by repeating it.
     #[arg(long, value_name = "PATH=VALUE")]
@@ -47,20 +48,10 @@ pub(super) struct Described {
 
 impl Arguments {
     pub(super) fn described(&self) -> Result<Described> {
-        let url: Uri = self.url.parse().with_context(|| {
-            format!(
-                "expected a URL or a path that begins with \"/\", found {:?}",
-                self.url
-            )
-        })?;
+        let url = self.url()?;
         let target = url.path_and_query().map_or("/", |target| target.as_str());
-        let mut given = Vec::new();
-        for header in &self.header {
-            given.push(owned(named(header, ':').with_context(|| {
-                format!("--header: expected 'name: value', found {header:?}")
-            })?));
-        }
-        let mut headers = vec![(":method", self.method.as_str()), (":path", target)];
+        let given = self.headers()?;
+        let mut headers = vec![(":method", self.method()?), (":path", target)];
         headers.extend(url.scheme_str().map(|scheme| (":scheme", scheme)));
         let mut headers: Vec<_> = headers.into_iter().map(owned).collect();
         headers.extend(authority(&url, &given)?);
@@ -72,11 +63,59 @@ impl Arguments {
         })
     }
 
+    fn url(&self) -> Result<Uri> {
+        let expected = || {
+            format!(
+                "expected a URL such as https://api.example.com/, or a path that begins with \"/\", \
+                 found {:?}",
+                self.url
+            )
+        };
+        let url: Uri = self.url.parse().with_context(expected)?;
+        // A name alone would be read as a host, though who writes one may mean a path.
+        ensure!(
+            url.scheme().is_some() || self.url.starts_with('/'),
+            expected()
+        );
+        Ok(url)
+    }
+
+    /// As the filter compares it: a rule cannot name any other.
+    fn method(&self) -> Result<&str> {
+        let allowed = |byte: u8| {
+            byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+        };
+        ensure!(
+            !self.method.is_empty() && self.method.bytes().all(allowed),
+            "--method: expected one in upper case such as \"GET\", found {:?}",
+            self.method
+        );
+        Ok(&self.method)
+    }
+
+    fn headers(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut headers = Vec::new();
+        for header in &self.header {
+            let parsed = named(header, ':').filter(|(name, value)| {
+                HeaderName::from_bytes(name.as_bytes()).is_ok()
+                    && HeaderValue::from_str(value).is_ok()
+            });
+            headers.push(owned(parsed.with_context(|| {
+                format!("--header: expected 'name: value', found {header:?}")
+            })?));
+        }
+        Ok(headers)
+    }
+
     fn properties(&self) -> Result<Vec<(String, Vec<u8>)>> {
         let mut properties = Vec::new();
         for property in &self.property {
-            let (path, value) = named(property, '=')
-                .with_context(|| format!("--property: expected path=value, found {property:?}"))?;
+            let (path, value) = named(property, '=').with_context(|| {
+                format!(
+                    "--property: expected path=value, such as xds.route_name=login, found \
+                     {property:?}"
+                )
+            })?;
             properties.push((path.to_owned(), value.into()));
         }
         if let Some(ip) = self.client_ip {
@@ -95,10 +134,18 @@ fn authority(url: &Uri, given: &[(String, Vec<u8>)]) -> Result<Option<(String, V
     if hosts.next().is_some() {
         bail!("--header: expected one host, found more");
     }
-    let of_url = url.authority().map(|host| host.as_str().into());
+    // No client sends the user and password of a URL as its host.
+    let without_user = |it: &Authority| it.as_str().rsplit('@').next().map(Into::into);
+    let of_url = url.authority().and_then(without_user);
     Ok(host
         .or(of_url)
         .map(|value| (":authority".to_owned(), value)))
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    let expected =
+        "expected an address such as 203.0.113.7 or 2001:db8::7, without brackets, port or mask";
+    text.parse().map_err(|_| expected.to_owned())
 }
 
 fn named(text: &str, separator: char) -> Option<(&str, &str)> {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::PathBuf;
 
 use clap::Parser;
 use velocitygate::limit::SCRIPT;
@@ -282,45 +283,58 @@ fn the_problems_of_a_bad_file_are_those_of_check_each_in_a_line() {
 fn what_cannot_be_explained_says_what_is_expected() {
     let good = repository().join("envoy/envoy.yaml");
     let bad = repository().join("filter/tests/data/config/invalid/per_zero.json");
-    let cases: [(&Path, &[&str], &str); 7] = [
+    let of_request: [(&[&str], &str); 15] = [
+        (&["http://[/"], EXPECTED_URL),
+        (&["orders"], EXPECTED_URL),
+        (&["api.example.com/orders"], EXPECTED_URL),
+        (&["/a b"], EXPECTED_URL),
+        (&[""], EXPECTED_URL),
+        (&["/", "--header=x"], EXPECTED_HEADER),
+        (&["/", "--header=: x"], EXPECTED_HEADER),
+        (&["/", "--header=:path: /x"], EXPECTED_HEADER),
+        (&["/", "--header=a b: c"], EXPECTED_HEADER),
+        (&["/", "--header=a: b\r\nc: d"], EXPECTED_HEADER),
         (
-            &good,
-            &["http://[/"],
-            "expected a URL or a path that begins with \"/\"",
-        ),
-        (
-            &good,
-            &["/", "--header", "x"],
-            "--header: expected 'name: value', found \"x\"",
-        ),
-        (
-            &good,
-            &["/", "--header", ":path: /x"],
-            "--header: expected 'name: value'",
-        ),
-        (
-            &good,
-            &["/", "--property", "x"],
-            "--property: expected path=value, found \"x\"",
-        ),
-        (
-            &bad,
-            &["/"],
-            "per_zero.json: error: rules[0].limit.per: expected ",
-        ),
-        (
-            &good,
             &["/", "--header=host: a", "--header=Host: b"],
             "--header: expected one host, found more",
         ),
         (
-            Path::new("/no/such/file"),
-            &["/"],
+            &["/", "--property=x"],
+            "--property: expected path=value, such as xds.route_name=login, found \"x\"",
+        ),
+        (&["/", "--method=get"], EXPECTED_METHOD),
+        (&["/", "--method="], EXPECTED_METHOD),
+        (
+            &["/", "--client-ip=[::1]"],
+            "expected an address such as 203.0.113.7 or 2001:db8::7",
+        ),
+    ];
+    for (words, expected) in of_request {
+        let error = format!("{:#}", explained(&good, words).unwrap_err());
+        assert!(error.contains(expected), "{words:?}: {error}");
+    }
+    let of_file = [
+        (bad, "per_zero.json: error: rules[0].limit.per: expected "),
+        (
+            PathBuf::from("/no/such/file"),
             "/no/such/file: cannot be read",
         ),
     ];
-    for (file, words, expected) in cases {
-        let error = format!("{:#}", explained(file, words).unwrap_err());
+    for (file, expected) in of_file {
+        let error = format!("{:#}", explained(&file, &["/"]).unwrap_err());
         assert!(error.contains(expected), "{error}");
     }
+}
+
+const EXPECTED_URL: &str =
+    "expected a URL such as https://api.example.com/, or a path that begins with \"/\", found ";
+const EXPECTED_HEADER: &str = "--header: expected 'name: value', found ";
+const EXPECTED_METHOD: &str = "--method: expected one in upper case such as \"GET\", found ";
+
+#[test]
+fn the_user_and_password_of_a_url_are_not_its_host() {
+    let rules = r#"{ "rules": [{ "name": "r", "key": [{ "host": true }],
+        "limit": { "requests": 1, "per": "1s" } }] }"#;
+    let text = of_document(rules, &["https://user:password@b.test/"]);
+    assert!(text.starts_with("GET b.test/\n"), "{text}");
 }
