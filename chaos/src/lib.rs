@@ -19,6 +19,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod source;
 pub mod stack;
 pub mod tools;
 mod words;

@@ -1,34 +1,10 @@
-//! The filter's configurations that a file holds, as the filter is given them: the file is the
-//! filter's own JSON, or an Envoy configuration (a bootstrap, or a file of discovered resources).
+//! The filter's configurations in an Envoy configuration, as the filter is given them.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
 use prost::Message as _;
 use serde_json::Value;
 
 /// The `root_id` of the HTTP filter.
 pub const ROOT_ID: &str = "velocitygate";
-
-/// Fields of which an Envoy configuration has at least one, and the filter's own has none.
-const ENVOY_FIELDS: [&str; 7] = [
-    "static_resources",
-    "dynamic_resources",
-    "bootstrap_extensions",
-    "stats_config",
-    "admin",
-    "node",
-    "resources",
-];
-
-/// What a file is.
-#[derive(Debug)]
-pub enum Source {
-    /// The filter's configuration itself, or something that only the filter can say why it is none.
-    Own(Vec<u8>),
-    /// An Envoy configuration.
-    Envoy(Value),
-}
 
 /// A plugin configuration in an Envoy configuration.
 #[derive(Debug)]
@@ -41,29 +17,6 @@ pub struct Plugin<'t> {
     pub manager: Option<&'t Value>,
     /// Whether the filter is `disabled: true`: it runs only where a route turns it on.
     pub disabled: bool,
-}
-
-impl Source {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is meant to be YAML and is not.
-    pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).context("cannot be read")?;
-        let is_yaml = path
-            .extension()
-            .is_some_and(|it| it == "yaml" || it == "yml");
-        match serde_norway::from_slice(&bytes) {
-            Ok(tree) if is_envoy(&tree) => Ok(Self::Envoy(tree)),
-            Err(error) if is_yaml => Err(error).context("is no YAML"),
-            _ => Ok(Self::Own(bytes)),
-        }
-    }
-}
-
-fn is_envoy(tree: &Value) -> bool {
-    let mut names = ENVOY_FIELDS.iter();
-    names.any(|name| field(tree, name).is_some()) || !plugins(tree, ROOT_ID).is_empty()
 }
 
 /// All plugin configurations with this `root_id`, in the order of the tree.
@@ -93,10 +46,8 @@ fn collect<'t>(mut here: Plugin<'t>, root_id: &str, found: &mut Vec<Plugin<'t>>)
     };
     match tree {
         Value::Object(fields) => {
-            let place = &here.place;
-            let dot = if place.is_empty() { "" } else { "." };
             for (name, inner) in fields {
-                collect(inside(format!("{place}{dot}{name}"), inner), root_id, found);
+                collect(inside(within(&here.place, name), inner), root_id, found);
             }
             if field(tree, "root_id").is_some_and(|it| it == root_id) {
                 found.push(here);
@@ -110,6 +61,12 @@ fn collect<'t>(mut here: Plugin<'t>, root_id: &str, found: &mut Vec<Plugin<'t>>)
         }
         _ => {}
     }
+}
+
+/// The place of a field of a message that is at a place.
+pub fn within(place: &str, name: &str) -> String {
+    let dot = if place.is_empty() { "" } else { "." };
+    format!("{place}{dot}{name}")
 }
 
 /// A field of a message by its name in the protobuf file. Envoy also takes `rootId` for `root_id`.

@@ -4,6 +4,7 @@ mod binary;
 mod story;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -80,6 +81,46 @@ async fn check_ends_with_0_for_a_good_file_and_2_for_a_bad_one() {
 }
 
 #[tokio::test]
+async fn every_shipped_configuration_is_good_where_envoy_starts() {
+    let mut files: Vec<String> = Vec::new();
+    let mut folders = vec![PathBuf::from("envoy")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(repository().join(&folder)).unwrap() {
+            let path = folder.join(entry.unwrap().file_name());
+            if repository().join(&path).is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "yaml") {
+                files.push(path.display().to_string());
+            }
+        }
+    }
+    let mut arguments = vec!["check"];
+    arguments.extend(files.iter().map(String::as_str));
+    let ended = in_repository(&arguments).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for file in &files {
+        let ok = format!("{file}: ok, ");
+        assert!(ended.stdout.contains(&ok), "{file}: {ended:?}");
+    }
+    let lines = ended.stdout.lines();
+    let warnings: Vec<_> = lines.filter(|it| it.contains("warning: ")).collect();
+    // The smallest that works leaves the labels out, on purpose.
+    let [labels] = warnings[..] else {
+        panic!("{ended:?}");
+    };
+    assert!(
+        labels.starts_with("envoy/minimal.yaml: warning: stats_config.stats_tags: "),
+        "{labels}"
+    );
+    let reload = "envoy/reload.yaml: ok, 1 configuration\n";
+    assert!(ended.stdout.contains(reload), "{ended:?}");
+    let explained = in_repository(&["explain", "envoy/reload.yaml", "/"]).await;
+    assert_eq!(explained.code, Some(0), "{explained:?}");
+    let from = ".config_discovery(envoy/reload/velocitygate.yaml).";
+    assert!(explained.stdout.contains(from), "{explained:?}");
+}
+
+#[tokio::test]
 async fn warnings_count_under_strict_also_by_way_of_make() {
     for (file, code) in [("envoy/minimal.yaml", 2), ("envoy/envoy.yaml", 0)] {
         let ended = in_repository(&["check", "--strict", file]).await;
@@ -92,6 +133,62 @@ async fn warnings_count_under_strict_also_by_way_of_make() {
         let output = timeout(DEADLINE, make.output()).await.unwrap().unwrap();
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert_eq!(String::from_utf8(output.stdout).unwrap(), ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_configuration_is_named_with_its_place_by_both_commands() {
+    let two_of_which_one_is_bad = fs::read_to_string(repository().join("envoy/per-route.yaml"))
+        .unwrap()
+        .replacen("\"per\": \"1m\"", "\"per\": \"1x\"", 1);
+    let files: [(&str, &[u8], &str); 6] = [
+        (
+            "two.yaml",
+            two_of_which_one_is_bad.as_bytes(),
+            "http_filters[0].typed_config.config.configuration: rules[0].limit.per: expected a duration",
+        ),
+        (
+            "comma.json",
+            b"{ \"rules\": [],\n}",
+            "trailing comma at line 2 column 1",
+        ),
+        (
+            "service.yaml",
+            b"kind: Service",
+            "expected an Envoy configuration, or the filter's own as JSON, found YAML with \"kind\"",
+        ),
+        ("empty.yaml", b"", "found nothing"),
+        ("empty.json", b"", "found nothing"),
+        ("latin.json", b"\xe9", "expected text in UTF-8"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let mut cases = vec![
+        (
+            folder.path().join("missing"),
+            "cannot be read: No such file",
+        ),
+        (folder.path().to_owned(), "cannot be read: Is a directory"),
+        (
+            folder.path().join("long.json"),
+            "expected at most 8388608 bytes",
+        ),
+    ];
+    let long = fs::File::create(folder.path().join("long.json")).unwrap();
+    long.set_len(50_000_000).unwrap();
+    for (name, content, expected) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+        cases.push((folder.path().join(name), expected));
+    }
+    for (path, expected) in cases {
+        let path = path.display().to_string();
+        for arguments in [&["check", &path][..], &["explain", &path, "/"]] {
+            let ended = chaos(arguments).await;
+            assert_eq!(ended.code, Some(2), "{ended:?}");
+            let said = ended.stdout + &ended.stderr;
+            let mut lines = said.lines().map(|it| it.trim_start_matches("chaos: "));
+            let named = |line: &str| line.starts_with(&path) && line.contains(expected);
+            assert!(lines.any(named), "{arguments:?}: {said}");
+        }
     }
 }
 

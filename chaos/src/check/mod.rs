@@ -10,7 +10,8 @@ use serde_json::Value;
 use velocitygate::config::Config;
 
 use crate::exit::Exit;
-use crate::plugin::{Plugin, ROOT_ID, Source, field, plugins};
+use crate::plugin::{Plugin, ROOT_ID, plugins};
+use crate::source::Source;
 use crate::words::counted;
 
 /// What was found in one file.
@@ -22,8 +23,6 @@ struct Findings {
     warnings: Vec<String>,
     /// Filter configurations that were looked at.
     checked: usize,
-    /// Where else there is something to check.
-    note: Option<String>,
 }
 
 /// Checks files. The text has a line for each problem and one for each file; any error in any file
@@ -57,7 +56,11 @@ impl Findings {
             Ok(Source::Own(document)) => {
                 findings.judge("", &document);
             }
-            Ok(Source::Envoy(tree)) => findings.look_through(&tree),
+            Ok(Source::Envoy(envoy)) => {
+                findings.warnings = envoy.unread;
+                findings.errors = envoy.refused;
+                findings.look_through(&envoy.tree);
+            }
         }
         findings
     }
@@ -74,28 +77,18 @@ impl Findings {
             (self.warnings.len(), "warning"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        let text = counts.fold(verdict, |text, (count, noun)| {
+        counts.fold(verdict, |text, (count, noun)| {
             format!("{text}, {}", counted(count, noun))
-        });
-        match &self.note {
-            Some(note) => format!("{text}; {note}"),
-            None => text,
-        }
+        })
     }
 
     fn look_through(&mut self, tree: &Value) {
         let plugins = plugins(tree, ROOT_ID);
-        if plugins.is_empty() {
-            match discovered(tree) {
-                Some(path) => {
-                    self.note = Some(format!(
-                        "config_discovery reads {path}: check that file too"
-                    ));
-                }
-                None => self.errors.push(format!(
-                    "expected a plugin with root_id {ROOT_ID:?}, found none"
-                )),
-            }
+        // What was not looked at, and is told of already, may hold one.
+        if plugins.is_empty() && self.warnings.is_empty() && self.errors.is_empty() {
+            self.errors.push(format!(
+                "expected a plugin with root_id {ROOT_ID:?}, found none"
+            ));
         }
         for plugin in &plugins {
             let config = self.judge_plugin(plugin);
@@ -136,13 +129,6 @@ impl Findings {
             }
         }
     }
-}
-
-/// The file that a filter of the configuration is read from while Envoy runs.
-fn discovered(tree: &Value) -> Option<String> {
-    let discovery = wiring::find(tree, "config_discovery")?;
-    let path = field(wiring::find(discovery, "path_config_source")?, "path")?;
-    Some(path.as_str()?.to_owned())
 }
 
 #[cfg(test)]

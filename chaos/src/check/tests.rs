@@ -36,37 +36,6 @@ pub(super) fn said_of(tree: &Value) -> (String, Exit) {
 }
 
 #[test]
-fn every_shipped_configuration_is_good() {
-    let mut files: Vec<PathBuf> = Vec::new();
-    let mut folders = vec![repository().join("envoy")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.extension() {
-                _ if path.is_dir() => folders.push(path),
-                Some(extension) if extension == "yaml" => files.push(path),
-                _ => {}
-            }
-        }
-    }
-    assert!(!files.is_empty());
-    let (text, exit) = check(&files, false);
-    assert_eq!(exit, Exit::Success, "{text}");
-    let warnings: Vec<_> = text
-        .lines()
-        .filter(|line| line.contains("warning: "))
-        .collect();
-    // The smallest that works leaves the labels out, on purpose.
-    let [labels] = warnings[..] else {
-        panic!("{text}");
-    };
-    assert!(
-        labels.contains("minimal.yaml: warning: stats_config.stats_tags: "),
-        "{text}"
-    );
-}
-
-#[test]
 fn the_problems_are_those_that_the_filter_logs_each_in_a_line() {
     let folder = repository().join(DATA).join("invalid");
     let mut seen = 0;
@@ -150,7 +119,11 @@ fn what_is_no_configuration_at_all_is_an_error_that_says_what_is_expected() {
     tree.pointer_mut(CONFIG).unwrap()["configuration"] = bytes;
     let none = json!({ "static_resources": {} });
     let cases = [
-        ("a.yaml", b"a: [".to_vec(), "error: is no YAML: "),
+        (
+            "a.yaml",
+            b"a: [".to_vec(),
+            "error: expected a YAML document, found an error: ",
+        ),
         (
             "a.json",
             b"[".to_vec(),
@@ -178,18 +151,75 @@ fn what_is_no_configuration_at_all_is_an_error_that_says_what_is_expected() {
     assert!(text.contains("cannot be read: No such file"), "{text}");
 }
 
-#[test]
-fn a_filter_that_is_discovered_is_checked_in_its_own_file() {
+/// The shipped configuration, whose filter is read from a file.
+fn discovering(file: &Path) -> Value {
     let mut tree = shipped();
-    let filter = &mut tree.pointer_mut(MANAGER).unwrap()["http_filters"][0];
-    *filter = json!({ "name": "velocitygate", "config_discovery": { "config_source": {
-        "path_config_source": { "path": "rules.yaml" } } } });
-    let (text, exit) = said_of(&tree);
-    assert_eq!(exit, Exit::Success);
-    assert_eq!(
-        text,
-        "ok, 0 configurations; config_discovery reads rules.yaml: check that file too\n"
+    tree.pointer_mut(MANAGER).unwrap()["http_filters"][0] = json!({ "name": "velocitygate",
+        "config_discovery": { "config_source": { "path_config_source": { "path": file } } } });
+    tree
+}
+
+#[test]
+fn a_filter_that_is_discovered_is_checked_with_what_is_around_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("filter.json");
+    let tree = shipped();
+    let config = tree.pointer(CONFIG).unwrap();
+    let mut resource = json!({ "name": "velocitygate", "typed_config": { "config": config } });
+    let mut write = |document: &str| {
+        resource["typed_config"]["config"]["configuration"]["value"] = json!(document);
+        fs::write(&file, json!({ "resources": [resource] }).to_string()).unwrap();
+    };
+    let rule = r#""rules": [{ "name": "r", "limit": { "requests": 1, "per": "1s" } }]"#;
+    write(&format!("{{ {rule} }}"));
+    let (text, exit) = said_of(&discovering(&file));
+    assert_eq!((&*text, exit), ("ok, 1 configuration\n", Exit::Success));
+
+    write(&format!(r#"{{ "redis": {{ "cluster": "b" }}, {rule} }}"#));
+    let mut tree = discovering(&file);
+    drop(tree.pointer_mut(MANAGER).unwrap()["stream_idle_timeout"].take());
+    let (text, _) = said_of(&tree);
+    let manager = PLACE.split(".http_filters").next().unwrap();
+    let idle = format!("warning: {manager}.stream_idle_timeout: ");
+    assert!(text.contains(&idle), "{text}");
+    assert!(text.contains("there is no cluster \"b\""), "{text}");
+
+    write(r#"{ "rules": 1 }"#);
+    let (text, exit) = said_of(&discovering(&file));
+    assert_eq!(exit, Exit::Usage);
+    let place = format!(
+        "error: {manager}.http_filters[0].config_discovery({}).resources[0].typed_config.config\
+         .configuration: rules: expected ",
+        file.display()
     );
+    assert!(text.starts_with(&place), "{text}");
+}
+
+#[test]
+fn a_file_that_cannot_be_looked_at_from_here_is_a_warning_and_no_missing_filter() {
+    let (text, exit) = said_of(&discovering(Path::new("/no/such/rules.yaml")));
+    assert_eq!(exit, Exit::Success);
+    let place = PLACE.split(".typed_config.config").next().unwrap();
+    let expected = "config_discovery: /no/such/rules.yaml cannot be read: No such file";
+    assert!(
+        text.starts_with(&format!("warning: {place}.{expected}")),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("\nok, 0 configurations, 1 warning\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn warnings_count_when_it_is_strict() {
+    let content = br#"{"rules": []}"#;
+    let (text, exit) = judged("own.json", content, true);
+    assert_eq!(exit, Exit::Usage);
+    assert!(text.ends_with("\nrefused, 1 warning\n"), "{text}");
+    assert_eq!(judged("own.json", content, false).1, Exit::Success);
+    let (text, exit) = judged("envoy.json", shipped().to_string().as_bytes(), true);
+    assert_eq!((&*text, exit), ("ok, 1 configuration\n", Exit::Success));
 }
 
 #[test]
@@ -205,15 +235,4 @@ fn a_configuration_that_limits_nothing_is_a_warning() {
         text.starts_with(&format!("warning: {PLACE}.configuration: {none}")),
         "{text}"
     );
-}
-
-#[test]
-fn warnings_count_when_it_is_strict() {
-    let content = br#"{"rules": []}"#;
-    let (text, exit) = judged("own.json", content, true);
-    assert_eq!(exit, Exit::Usage);
-    assert!(text.ends_with("\nrefused, 1 warning\n"), "{text}");
-    assert_eq!(judged("own.json", content, false).1, Exit::Success);
-    let (text, exit) = judged("envoy.json", shipped().to_string().as_bytes(), true);
-    assert_eq!((&*text, exit), ("ok, 1 configuration\n", Exit::Success));
 }

@@ -12,8 +12,11 @@ use anyhow::{Context, Result, bail};
 use velocitygate::config::{Config, Problems};
 use velocitygate::matching::Request;
 
-use crate::plugin::{ROOT_ID, Source, plugins};
+use crate::plugin::{ROOT_ID, plugins};
+use crate::source::Source;
 pub use request::Arguments;
+
+const UNREAD: &str = "The configuration does not end here:";
 
 /// Explains a request, under each of the filter's configurations that the file holds.
 ///
@@ -24,19 +27,28 @@ pub fn explain(arguments: &Arguments) -> Result<String> {
     let file = &arguments.file;
     let request = arguments.described()?;
     let mut text = format!("{request}\n");
-    for document in documents(file).with_context(|| file.display().to_string())? {
+    let (documents, unread) = documents(file)?;
+    for document in documents {
         let config =
-            Config::parse(&document.bytes).map_err(|problems| document.refused(file, &problems))?;
+            Config::parse(&document.bytes).map_err(|it| refused(file, document.problems(&it)))?;
         text.push_str(&document.head());
         text.push_str(&under(Rc::new(config), &Request::new(&request)));
     }
+    text.push_str(&list(UNREAD, &unread));
     let hints = request.hints();
-    if !hints.is_empty() {
-        text.push_str("\nThe rules also look at what was not described:\n");
-        let lines = hints.iter().map(|hint| format!("  {hint}\n"));
-        text.extend(lines);
-    }
+    text.push_str(&list(
+        "The rules also look at what was not described:",
+        &hints,
+    ));
     Ok(text)
+}
+
+/// Nothing, or a paragraph with a line for each.
+fn list(head: &str, items: &[String]) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    format!("\n{head}\n  {}\n", items.join("\n  "))
 }
 
 /// One of the filter's configurations.
@@ -59,46 +71,57 @@ impl Document {
         }
     }
 
-    /// Each problem in a line, as `chaos check` has them.
-    fn refused(&self, file: &Path, problems: &Problems) -> anyhow::Error {
-        let file = file.display();
+    fn problems(&self, problems: &Problems) -> Vec<String> {
         let place = match &*self.place {
             "" => String::new(),
             place => format!("{place}.configuration: "),
         };
-        let mut text = format!("{file}: refused");
-        for line in problems.lines() {
-            text.push_str(&format!("\n{file}: error: {place}{line}"));
-        }
-        anyhow::Error::msg(text)
+        let lines = problems.lines().map(|line| format!("{place}{line}"));
+        lines.collect()
     }
 }
 
-/// Each configuration in a file.
-fn documents(file: &Path) -> Result<Vec<Document>> {
-    let tree = match Source::read(file)? {
+/// Each problem in a line, as `chaos check` has them.
+fn refused(file: &Path, problems: Vec<String>) -> anyhow::Error {
+    let file = file.display();
+    let lines = problems.into_iter();
+    let lines: String = lines.map(|it| format!("\n{file}: error: {it}")).collect();
+    anyhow::Error::msg(format!("{file}: refused{lines}"))
+}
+
+/// Each configuration in a file, and what of the file could not be looked at.
+fn documents(file: &Path) -> Result<(Vec<Document>, Vec<String>)> {
+    let source = Source::read(file).with_context(|| file.display().to_string())?;
+    let envoy = match source {
         Source::Own(bytes) => {
-            return Ok(vec![Document {
+            let own = Document {
                 place: String::new(),
                 disabled: false,
                 bytes,
-            }]);
+            };
+            return Ok((vec![own], Vec::new()));
         }
-        Source::Envoy(tree) => tree,
+        Source::Envoy(envoy) => envoy,
     };
-    let plugins = plugins(&tree, ROOT_ID);
+    if !envoy.refused.is_empty() {
+        return Err(refused(file, envoy.refused));
+    }
+    let plugins = plugins(&envoy.tree, ROOT_ID);
     if plugins.is_empty() {
-        bail!("expected a plugin with root_id {ROOT_ID:?}, found none");
+        let (file, unread) = (file.display(), list(UNREAD, &envoy.unread));
+        let expected = format!("expected a plugin with root_id {ROOT_ID:?}, found none");
+        bail!("{file}: {expected}{}", unread.trim_end());
     }
     let documents = plugins.into_iter().map(|plugin| {
-        let bytes = plugin.document().map_err(anyhow::Error::msg);
+        let place = format!("{}.configuration", plugin.place);
+        let bytes = plugin.document();
         Ok(Document {
-            bytes: bytes.with_context(|| plugin.place.clone())?,
+            bytes: bytes.map_err(|it| refused(file, vec![format!("{place}: {it}")]))?,
             place: plugin.place,
             disabled: plugin.disabled,
         })
     });
-    documents.collect()
+    Ok((documents.collect::<Result<_>>()?, envoy.unread))
 }
 
 fn under(config: Rc<Config>, request: &Request<'_>) -> String {

@@ -338,3 +338,46 @@ fn the_user_and_password_of_a_url_are_not_its_host() {
     let text = of_document(rules, &["https://user:password@b.test/"]);
     assert!(text.starts_with("GET b.test/\n"), "{text}");
 }
+
+/// The shipped configuration with its filter read from there.
+fn discovering(path: &str) -> tempfile::NamedTempFile {
+    let text = fs::read_to_string(repository().join("envoy/reload.yaml")).unwrap();
+    let shipped = "path: envoy/reload/velocitygate.yaml";
+    assert!(text.contains(shipped));
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    fs::write(file.path(), text.replace(shipped, &format!("path: {path}"))).unwrap();
+    file
+}
+
+#[test]
+fn a_filter_that_is_discovered_is_explained_from_its_file() {
+    let path = repository().join("envoy/reload/velocitygate.yaml");
+    let path = path.display().to_string();
+    let file = discovering(&path);
+    let text = explained(file.path(), &["/", "--header=x-api-key: a"]).unwrap();
+    let place = format!(".config_discovery({path}).resources[0].typed_config.config\n\nper-key: ");
+    assert!(text.contains(&place), "{text}");
+
+    let missing = discovering("/no/such/file");
+    let error = explained(missing.path(), &["/"]).unwrap_err().to_string();
+    let read = ".config_discovery: /no/such/file cannot be read: No such file";
+    assert!(
+        error.contains("found none\nThe configuration does not end here:\n"),
+        "{error}"
+    );
+    assert!(error.contains(read), "{error}");
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_told_after_what_could() {
+    let text = fs::read_to_string(repository().join("envoy/envoy.yaml")).unwrap();
+    let mut tree: serde_json::Value = serde_norway::from_str(&text).unwrap();
+    tree["dynamic_resources"] = serde_json::json!({ "lds_config": { "ads": {} } });
+    let text = of_document(&tree.to_string(), &["/", "--header=x-api-key: a"]);
+    let told =
+        "\n\nThe configuration does not end here:\n  dynamic_resources.lds_config: it comes from";
+    assert!(
+        text.contains("\nper-key: counts it\n") && text.contains(told),
+        "{text}"
+    );
+}
