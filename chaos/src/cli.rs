@@ -1,8 +1,9 @@
 //! The command line: `run`, `list`, `judge`, `compare`, `demo`, `check`, `explain`.
 
+use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
@@ -99,24 +100,27 @@ impl Cli {
                 let chosen = scenario::select(load(scenarios)?, &scenario)?;
                 run_scenarios(&chosen, stack, out).await
             }
-            Command::List { scenarios } => Ok(list(&load(scenarios)?)),
+            Command::List { scenarios } => {
+                show(&list(&load(scenarios)?))?;
+                Ok(Exit::Success)
+            }
             Command::Judge { run_dir } => {
                 let report = Report::make(&run_dir)?;
-                print!("{}", report::verdicts(&report));
+                show(&report::verdicts(&report))?;
                 Ok(report.verdict().into())
             }
             Command::Compare { before, after } => {
                 let (before, after) = (Report::load(&before)?, Report::load(&after)?);
-                print!("{}", report::compare(&before, &after));
+                show(&report::compare(&before, &after))?;
                 Ok(Exit::Success)
             }
             Command::Check { strict, files } => {
                 let (text, exit) = check::check(&files, strict);
-                print!("{text}");
+                show(&text)?;
                 Ok(exit)
             }
             Command::Explain(arguments) => {
-                print!("{}", explain::explain(&arguments)?);
+                show(&explain::explain(&arguments)?)?;
                 Ok(Exit::Success)
             }
             Command::Demo => {
@@ -141,25 +145,34 @@ async fn run_scenarios(
     let out = out.unwrap_or_else(|| repository().join(REPORTS));
     let ran = run::run(scenarios, &out).await?;
     let report = Report::make(&ran.folder)?;
-    print!("\n{}", report::verdicts(&report));
-    println!("{}", ran.folder.join(report::MARKDOWN_FILE).display());
+    let markdown = ran.folder.join(report::MARKDOWN_FILE);
+    let verdicts = report::verdicts(&report);
+    show(&format!("\n{verdicts}{}\n", markdown.display()))?;
     Ok(Exit::after(report.verdict(), ran.is_interrupted()))
 }
 
-fn list(scenarios: &[Scenario]) -> Exit {
-    for scenario in scenarios {
+/// Prints. A reader that has seen enough and is gone, such as `head`, is no failure.
+fn show(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot print"),
+    }
+}
+
+fn list(scenarios: &[Scenario]) -> String {
+    let line = |scenario: &Scenario| {
         let length = scenario.phases.end_at_s();
         let note = if scenario.default {
             ""
         } else {
             " (only when named)"
         };
-        println!(
-            "{:5} {:22} {length:3.0} s  {}{note}",
+        format!(
+            "{:5} {:22} {length:3.0} s  {}{note}\n",
             scenario.id, scenario.name, scenario.title
-        );
-    }
-    Exit::Success
+        )
+    };
+    scenarios.iter().map(line).collect()
 }
 
 fn load(folder: Option<PathBuf>) -> Result<Vec<Scenario>> {

@@ -198,6 +198,29 @@ async fn in_repository(arguments: &[&str]) -> Ended {
 }
 
 #[tokio::test]
+async fn a_reader_that_has_seen_enough_changes_nothing() {
+    let good = repository().join("envoy/envoy.yaml").display().to_string();
+    let bad = repository().join("Makefile").display().to_string();
+    let commands: [(&[&str], i32); 4] = [
+        (&["list"], 0),
+        (&["check", &good], 0),
+        (&["check", &bad], 2),
+        (&["explain", &good, "/"], 0),
+    ];
+    for (arguments, code) in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = command(arguments);
+        command.stdout(writer).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let output = timeout(DEADLINE, child.wait_with_output()).await.unwrap();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_lines_of_the_readme_that_check_and_explain_work() {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();
     let (_, section) = readme.split_once("\n## Check and explain\n").unwrap();
