@@ -142,17 +142,17 @@ impl Bed {
             .collect()
     }
 
-    /// What changes when a VM traps, is reloaded or is refused: the process, and Envoy's counters
-    /// of VMs. How many were ever `created` is left out: Envoy 1.36 was seen to count one more
-    /// while as many stayed active and none was reloaded.
-    pub(super) async fn vitals(&self) -> (u32, BTreeMap<String, u64>) {
+    /// What changes when a VM traps, is reloaded or is refused: Envoy's counters of VMs. How many
+    /// were ever `created` is left out: Envoy 1.36 was seen to count one more while as many stayed
+    /// active and none was reloaded.
+    pub(super) async fn vitals(&self) -> BTreeMap<String, u64> {
         let mut counters = self.stats("^wasm\\.").await;
         assert!(
             counters.keys().any(|name| name.ends_with(".active")),
             "{counters:?}"
         );
         counters.retain(|name, _| !name.ends_with(".created"));
-        (self.envoy().pid(), counters)
+        counters
     }
 
     /// Envoy's log so far.
@@ -161,11 +161,23 @@ impl Bed {
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// No VM trapped: Envoy logs every trap.
-    pub(super) fn assert_no_trap(&self) {
+    /// No VM trapped: Envoy logs every trap, and before it what the module said.
+    pub(super) fn assert_no_trap(&self, after: &str) {
         let log = self.log();
-        let trap = log.lines().find(|line| line.contains("RuntimeError"));
-        assert_eq!(trap, None);
+        let lines: Vec<&str> = log.lines().collect();
+        let trap = lines.iter().position(|line| line.contains("RuntimeError"));
+        let told = trap.map(|at| lines[at.saturating_sub(2)..=at].join("\n"));
+        assert_eq!(told, None, "trapped after {after}");
+    }
+
+    /// No VM trapped, and as many live as when the vitals were taken.
+    pub(super) async fn assert_unharmed(&self, before: &BTreeMap<String, u64>, after: &str) {
+        self.assert_no_trap(after);
+        let now = self.vitals().await;
+        assert!(
+            now == *before,
+            "after {after}: {now:#?}, before: {before:#?}"
+        );
     }
 
     /// Waits until the store is believed again; then it counts.

@@ -53,7 +53,7 @@ async fn i8_clients_that_hang_up_while_the_store_is_silent_are_forgotten() {
     assert_eq!((patient.status, patient.remaining), (200, None));
     liar.turn(Manner::Honest(bed.stack.redis().address()));
     bed.heal("silence").await;
-    bed.assert_no_trap();
+    bed.assert_no_trap("silence");
 }
 
 /// A store that knows no script, not even one just sent to it. The text is sent once more for
@@ -108,6 +108,6 @@ async fn i8_replies_swapped_between_requests_answer_each_once() {
         liar.turn(Manner::Honest(redis));
         bed.heal("swapping").await;
         bed.nobody_waits().await;
-        bed.assert_no_trap();
+        bed.assert_no_trap("swapping");
     }
 }

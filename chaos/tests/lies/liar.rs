@@ -94,7 +94,11 @@ async fn serve(mut stream: TcpStream, mut manner: watch::Receiver<Manner>, asked
         }
     };
     tokio::select! {
-        _ = manner.changed() => {}
+        _ = manner.changed() => {
+            if let Manner::Lying(Act::Part(_, last)) = current {
+                let _ = stream.write_all(last).await;
+            }
+        }
         _ended = conversation => {}
     }
 }
@@ -106,7 +110,7 @@ async fn lie(stream: &mut TcpStream, act: Act, asked: &AtomicU64) -> std::io::Re
             input.drain(..end);
             asked.fetch_add(1, Ordering::Relaxed);
             match act {
-                Act::Say(bytes) => stream.write_all(bytes).await?,
+                Act::Say(bytes) | Act::Part(bytes, _) => stream.write_all(bytes).await?,
                 Act::Hang(bytes) => {
                     stream.write_all(bytes).await?;
                     return stream.shutdown().await;

@@ -18,6 +18,8 @@ pub(super) enum Act {
     Late(Duration, &'static [u8]),
     /// Writes these bytes over and over.
     Endless(&'static [u8]),
+    /// Writes the first bytes, and the second ones when it closes.
+    Part(&'static [u8], &'static [u8]),
 }
 
 /// One lie, and what shows that it was seen through.
@@ -35,7 +37,7 @@ pub(super) struct Lie {
 }
 
 /// An honest answer to one request: admitted, at some time, 2 left, no wait, full again in 20 s.
-const PROPER: &[u8] = b"*5\r\n:1\r\n:1700000000000000\r\n:2\r\n:0\r\n:20000000\r\n";
+pub(super) const PROPER: &[u8] = b"*5\r\n:1\r\n:1700000000000000\r\n:2\r\n:0\r\n:20000000\r\n";
 
 const PROPER_AND_MORE: &[u8] =
     b"*5\r\n:1\r\n:7\r\n:2\r\n:0\r\n:20000000\r\n*5\r\n:1\r\n:7\r\n:2\r\n:0\r\n:20000000\r\n+OK\r\n";

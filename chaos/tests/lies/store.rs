@@ -8,7 +8,7 @@ use velocitygate_chaos::stack::{EnvoyVersion, Wiring};
 use super::bed::Bed;
 use super::eventually;
 use super::liar::{Liar, Manner};
-use super::lie::{Act, LIES, Lie};
+use super::lie::{Act, LIES, Lie, PROPER};
 
 /// Requests at once, so that a call asks for several counters.
 const CROWD: usize = 8;
@@ -81,10 +81,11 @@ async fn i9_against(envoy: EnvoyVersion, wiring: Wiring) {
             let policy = bed.decisions("degraded_allow").await - degraded;
             assert_eq!(policy, sent, "{}", lie.name);
         }
-        assert_eq!(bed.vitals().await, vitals, "{}", lie.name);
-        bed.assert_no_trap();
+        bed.assert_unharmed(&vitals, lie.name).await;
         liar.turn(honest);
         bed.heal(lie.name).await;
+        bed.assert_unharmed(&vitals, &format!("the end of {}", lie.name))
+            .await;
     }
     assert!(liar.asked() > LIES.len() as u64);
     let grown = rss(&bed).saturating_sub(memory);
@@ -109,6 +110,44 @@ async fn i9_no_lie_of_a_store_breaks_the_newest_envoy_behind_tcp_proxy() {
 #[tokio::test]
 async fn i9_no_lie_of_a_store_breaks_the_oldest_envoy_behind_tcp_proxy() {
     i9_against(EnvoyVersion::Oldest, Wiring::TcpProxy).await;
+}
+
+/// A surplus that comes with the end of connections on which nobody waits.
+async fn a_last_word_traps_nothing(envoy: EnvoyVersion) {
+    const ROUNDS: u64 = 20;
+    let liar = Liar::start().await;
+    let bed = Bed::asking(&liar, envoy, Wiring::TcpProxy).await;
+    let honest = Manner::Honest(bed.stack.redis().address());
+    liar.turn(honest);
+    bed.heal("at first").await;
+    let vitals = bed.vitals().await;
+    for round in 0..ROUNDS {
+        liar.turn(Manner::Lying(Act::Part(PROPER, b"+OK\r\n")));
+        // The first may meet the connection of the honest store as it closes.
+        for index in 0..3 {
+            let answer = bed.get(&format!("{round} {index}")).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        liar.turn(honest);
+        bed.heal(&format!("last word {round}")).await;
+    }
+    bed.assert_unharmed(&vitals, "last words").await;
+    // Whoever closes them, the connections of all rounds are gone.
+    eventually("their connections are closed", async || {
+        let open = bed.stats("^cluster\\.redis\\.upstream_cx_active$").await;
+        open["cluster.redis.upstream_cx_active"] < ROUNDS
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn i9_a_last_word_of_a_store_traps_nothing_in_the_newest_envoy() {
+    a_last_word_traps_nothing(EnvoyVersion::Newest).await;
+}
+
+#[tokio::test]
+async fn i9_a_last_word_of_a_store_traps_nothing_in_the_oldest_envoy() {
+    a_last_word_traps_nothing(EnvoyVersion::Oldest).await;
 }
 
 /// Numbers that no honest script returns, though each alone could be right.

@@ -81,7 +81,6 @@ async fn trapped(envoy: EnvoyVersion) -> (Bed, Waiting) {
 /// of which nobody else knows any more. Both as `envoy.yaml` has them.
 async fn the_others_end_and_new_ones_are_served(envoy: EnvoyVersion) {
     let (bed, waiting) = trapped(envoy).await;
-    let pid = bed.envoy().pid();
     // Envoy reloads a VM at most once a second; until then it answers 503.
     let mut tries = 0;
     eventually("a new VM counts", async || {
@@ -91,7 +90,7 @@ async fn the_others_end_and_new_ones_are_served(envoy: EnvoyVersion) {
     .await;
     bed.assert_counts_exactly("after").await;
     let reloads = "wasm.velocitygate.vm_reload_success";
-    assert_eq!(bed.vitals().await.1.get(reloads), Some(&1));
+    assert_eq!(bed.vitals().await.get(reloads), Some(&1));
 
     for answer in waiting.join_all().await {
         let answer = answer.unwrap();
@@ -99,7 +98,6 @@ async fn the_others_end_and_new_ones_are_served(envoy: EnvoyVersion) {
         assert_eq!(answer.limit_headers, Vec::<String>::new());
     }
     assert_eq!(bed.stack.upstream().hits_of("/", "waiting"), 0);
-    assert_eq!(bed.envoy().pid(), pid);
 }
 
 #[tokio::test]

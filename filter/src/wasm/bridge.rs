@@ -51,7 +51,7 @@ impl StreamContext for BridgeStream {
         Action::Pause
     }
 
-    fn on_upstream_data(&mut self, size: usize, _end_of_stream: bool) -> Action {
+    fn on_upstream_data(&mut self, size: usize, end_of_stream: bool) -> Action {
         let answer = match self
             .session
             .on_upstream(&buffer(BufferType::UpstreamData, size))
@@ -60,6 +60,9 @@ impl StreamContext for BridgeStream {
             // The answer says `connection: close`, so the caller closes once it has read it.
             Upstream::Fail(fault) => fault.response(),
             Upstream::Wait => Vec::new(),
+            // The end of the store closes the connection. If we did, Envoy would forget this context
+            // first, and then tell it of that end: a trap.
+            Upstream::Close if end_of_stream => Vec::new(),
             Upstream::Close => {
                 let _ = hostcalls::close_downstream();
                 Vec::new()

@@ -52,6 +52,29 @@ fn a_caller_that_is_no_http_client_is_cut_off_and_nothing_reaches_the_store() {
     assert!(worker.stream(connection).closed);
 }
 
+/// Envoy tells a connection of the store's end, also when the module has just had it closed and it is
+/// gone.
+#[test]
+fn i9_a_store_that_ends_with_a_last_word_traps_nothing() {
+    let call = call();
+    let rows: [(&[u8], &[u8]); 5] = [
+        (b"", b""),
+        (b"POST /", b""),
+        (&call, b""),
+        (&call, b"+OK\r\n"),
+        (&call, b"no RESP\r\n"),
+    ];
+    for (call, reply) in rows {
+        for last in [&b""[..], b"+OK\r\n", b"no RESP\r\n"] {
+            let (mut worker, connection) = bridge();
+            worker.downstream(connection, call);
+            worker.upstream(connection, reply);
+            worker.upstream_end(connection, last);
+            worker.delete(connection);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -15,6 +15,10 @@ const UPSTREAM_DATA: u32 = 3;
 const CALL_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
+/// Who closed a connection.
+const UNKNOWN_CLOSE: u32 = 0;
+const LOCAL_CLOSE: u32 = 1;
+
 /// A worker thread of Envoy's, with its instance of the module.
 pub(crate) struct Worker {
     store: Store<Vm>,
@@ -277,19 +281,41 @@ impl Worker {
             connection,
             DOWNSTREAM_DATA,
             "proxy_on_downstream_data",
-            bytes,
+            (bytes, false),
         )
     }
 
     /// Bytes from the store; what goes on to the caller.
     pub(crate) fn upstream(&mut self, connection: u32, bytes: &[u8]) -> (Vec<u8>, Action) {
-        self.data(connection, UPSTREAM_DATA, "proxy_on_upstream_data", bytes)
+        let export = "proxy_on_upstream_data";
+        self.data(connection, UPSTREAM_DATA, export, (bytes, false))
     }
 
-    fn data(&mut self, at: u32, kind: u32, export: &str, bytes: &[u8]) -> (Vec<u8>, Action) {
+    /// The last bytes from the store, and its end; what goes on to the caller. A connection that the
+    /// module closes meanwhile is gone before Envoy tells of that end.
+    pub(crate) fn upstream_end(&mut self, connection: u32, bytes: &[u8]) -> Vec<u8> {
+        let export = "proxy_on_upstream_data";
+        let (answer, _) = self.data(connection, UPSTREAM_DATA, export, (bytes, true));
+        if self.stream(connection).closed {
+            let params = (connection, LOCAL_CLOSE);
+            self.on::<_, ()>(connection, "proxy_on_downstream_connection_close", params);
+            self.delete(connection);
+        }
+        let params = (connection, UNKNOWN_CLOSE);
+        self.on::<_, ()>(connection, "proxy_on_upstream_connection_close", params);
+        answer
+    }
+
+    fn data(
+        &mut self,
+        at: u32,
+        kind: u32,
+        export: &str,
+        (bytes, ends): (&[u8], bool),
+    ) -> (Vec<u8>, Action) {
         let size = bytes.len() as u32;
         self.vm().buffers.insert(kind, bytes.to_vec());
-        let paused: u32 = self.on(at, export, (at, size, 0u32));
+        let paused: u32 = self.on(at, export, (at, size, u32::from(ends)));
         let left = self.vm().buffers.remove(&kind).unwrap_or_default();
         (left, action(paused))
     }
