@@ -5,51 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use reqwest::Client;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 use velocitygate_chaos::observe::RedisSample;
-use velocitygate_chaos::stack::{
-    EnvoyVersion, KEY_HEADER, MASTERS, RedisCluster, RedisSpec, Spec, Store,
-};
+use velocitygate_chaos::stack::{EnvoyVersion, KEY_HEADER, MASTERS};
 
-use crate::bed::{PATH, assert_limit_holds, client_of, counted_again, example, openings, start};
-use crate::common::{Running, Seen, client, eventually, rule, with};
+use crate::bed::{PATH, assert_limit_holds, client_of, counted_again, openings};
+use crate::common::{Seen, client, eventually, rule, with};
+use crate::sharded::Sharded;
 use crate::stat::stat;
-
-/// A cluster, and Envoys that are told of its masters.
-pub(crate) struct Sharded {
-    pub(crate) running: Running,
-    pub(crate) cluster: RedisCluster,
-    _dir: TempDir,
-}
-
-impl Sharded {
-    pub(crate) async fn start(masters: usize, change: impl FnOnce(&mut Spec)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let cluster = RedisCluster::start(&RedisSpec::default(), masters, dir.path())
-            .await
-            .unwrap();
-        let addresses = cluster.addresses();
-        let running = start(|spec| {
-            example(spec, "cluster.yaml");
-            spec.store = Store::Cluster(addresses);
-            // More calls than one shard's failures can outweigh.
-            spec.plugin["breaker"]["window"] = json!(20);
-            spec.plugin["breaker"]["minimum_calls"] = json!(10);
-            change(spec);
-        })
-        .await;
-        Self {
-            running,
-            cluster,
-            _dir: dir,
-        }
-    }
-
-    pub(crate) async fn client_of(&self, master: usize, name: &str) -> String {
-        client_of(&self.cluster, master, name).await.0
-    }
-}
 
 /// Requests of one connection for all clients in turn, until `over`. Every one is counted: the
 /// answer is yes or no.

@@ -1,4 +1,4 @@
-//! Masters of a Redis Cluster that do not answer, and what their silence costs the others.
+//! Envoy gives up a master of a Redis Cluster that does not answer while there is time for the others.
 
 use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -6,8 +6,8 @@ use velocitygate_chaos::stack::envoy_config::{redis_proxy, store_cluster};
 use velocitygate_chaos::stack::{MASTERS, Redis};
 
 use crate::bed::{PATH, counted_again, openings};
-use crate::cluster::Sharded;
 use crate::common::{Seen, rule, tweak, with};
+use crate::sharded::Sharded;
 
 /// The master that does not answer.
 const SILENT: usize = 2;
