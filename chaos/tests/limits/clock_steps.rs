@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use velocitygate::limit::SCRIPT;
 use velocitygate_chaos::judge::Span;
 
@@ -16,6 +17,9 @@ use crate::promise::{ALGORITHMS, Promise};
 
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
+
+/// How long what has expired by the stepped clock lives yet: Redis has to save it, and to be killed.
+const TO_SAVE: Duration = Duration::from_secs(3);
 
 /// Requests of every limit here.
 const REQUESTS: u32 = 40;
@@ -77,8 +81,10 @@ async fn used_up_before_a_step(
     charge.arg(seconds - step_s).arg(micros);
     // An expiry is an instant, too.
     let mut shift = redis::cmd("EVAL");
-    let text = "return redis.call('PEXPIRE', KEYS[1], redis.call('PTTL', KEYS[1]) + ARGV[1])";
+    let text = "local left = redis.call('PTTL', KEYS[1]) + ARGV[1]
+        return redis.call('PEXPIRE', KEYS[1], math.max(left, ARGV[2]))";
     shift.arg(text).arg(1).arg(&key).arg(-1_000 * step_s);
+    shift.arg(u64::try_from(TO_SAVE.as_millis()).unwrap());
     // Together, or what is brief could expire in between.
     let mut both = redis::pipe();
     both.atomic().add_command(charge).add_command(shift);
@@ -98,8 +104,17 @@ async fn used_up_before_a_step(
 
 /// Restarts Redis with what it has, and waits until Envoy is back with it.
 async fn restart(running: &Running) {
+    save_and_kill(running).await;
+    start_again(running).await;
+}
+
+async fn save_and_kill(running: &Running) {
     running.redis().ask::<()>(redis::cmd("SAVE")).await.unwrap();
-    running.redis().restart().await.unwrap();
+    running.redis().kill().await.unwrap();
+}
+
+async fn start_again(running: &Running) {
+    running.redis().ensure_running().await.unwrap();
     eventually("Redis counts again", async || {
         Seen::of(running.get("/pilot/", "pilot")).await.has_limits()
     })
@@ -108,6 +123,24 @@ async fn restart(running: &Running) {
 
 fn path(promise: &Promise) -> String {
     format!("/{}/", promise.algorithm)
+}
+
+/// Asks for this client until it is refused: what was admitted.
+async fn use_up(
+    running: &Running,
+    clock: RedisClock,
+    promise: &Promise,
+    client: &str,
+) -> Vec<Span> {
+    let mut admitted = Vec::new();
+    loop {
+        let (seen, span) = clock.time(running.get(&path(promise), client)).await;
+        if seen.status == 429 {
+            return admitted;
+        }
+        assert_eq!(seen.status, 200, "{}: {seen:?}", promise.algorithm);
+        admitted.push(span);
+    }
 }
 
 #[tokio::test]
@@ -191,14 +224,7 @@ async fn i1_a_clock_that_was_set_forward_gives_what_its_time_is_worth_and_no_mor
     for ((name, _), charged) in ALGORITHMS.into_iter().zip(charged) {
         let promise = hourly(name);
         let mut admitted = vec![charged; REQUESTS as usize];
-        loop {
-            let (seen, span) = clock.time(running.get(&path(&promise), "half")).await;
-            if seen.status == 429 {
-                break;
-            }
-            assert_eq!(seen.status, 200, "{name}: {seen:?}");
-            admitted.push(span);
-        }
+        admitted.extend(use_up(&running, clock, &promise, "half").await);
         let excess = promise.excess(&admitted);
         assert!(excess <= 0.0, "{name}: {excess}");
         let gained = admitted.len() - REQUESTS as usize;
@@ -207,5 +233,32 @@ async fn i1_a_clock_that_was_set_forward_gives_what_its_time_is_worth_and_no_mor
             _ => 0,
         };
         assert!(gained >= due, "{name}: {gained} of {due}");
+    }
+}
+
+#[tokio::test]
+async fn i1_a_key_that_expired_as_the_clock_was_set_forward_is_a_fresh_one_and_no_more() {
+    let running = start(hourly).await;
+    for (name, tag) in ALGORITHMS {
+        used_up_before_a_step(&running, (hourly(name), tag), "gone", DAY_S).await;
+    }
+    save_and_kill(&running).await;
+    let saved = Instant::now();
+    eventually("all have expired", async || saved.elapsed() > TO_SAVE).await;
+    start_again(&running).await;
+    let info = running.redis().info().await.unwrap();
+    let dropped = format!("rdb_last_load_keys_expired:{}\r\n", ALGORITHMS.len());
+    assert!(info.contains(&dropped), "{info}");
+    let clock = RedisClock::of(&running).await;
+    for (name, _) in ALGORITHMS {
+        let promise = hourly(name);
+        let admitted = use_up(&running, clock, &promise, "gone").await;
+        assert!(
+            admitted.len() >= REQUESTS as usize,
+            "{name}: {}",
+            admitted.len()
+        );
+        let excess = promise.excess(&admitted);
+        assert!(excess <= 0.0, "{name}: {excess}");
     }
 }
