@@ -160,7 +160,8 @@ impl Metric {
 }
 
 impl CallResult {
-    const fn label(self) -> &'static str {
+    /// The `result` label of `velocitygate_redis_calls_total`.
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Timeout => "timeout",

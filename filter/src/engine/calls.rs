@@ -196,6 +196,9 @@ impl<C: SharedCell> Engine<C> {
             }
             Purpose::Requests(permit) => {
                 self.effects.add(Metric::RedisCalls(reading.result), 1);
+                if let Some(line) = self.complaints.about(&reading, now) {
+                    self.effects.push(Effect::Warn(line));
+                }
                 self.effects.record(Metric::RedisCallUs, lesson.elapsed.0);
                 let shared = self.shared_time.at(now);
                 let settled = self.breaker.settle(permit, lesson, shared);

@@ -28,6 +28,8 @@ pub enum Effect {
     Record(Metric, u64),
     /// Log a change of the breaker: a warning when it opens.
     Moved(Transition),
+    /// Log a warning.
+    Warn(String),
 }
 
 /// One HTTP call to the bridge.

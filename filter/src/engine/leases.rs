@@ -316,4 +316,45 @@ mod tests {
         let given: u64 = leases.end(now, 9).iter().map(|(_, tokens, _)| tokens).sum();
         assert_eq!(given, held);
     }
+
+    /// The fifth take of a key has no place of its own.
+    #[test]
+    fn i1_takes_that_are_merged_end_with_the_first_of_them() {
+        let buckets = buckets(1, 8);
+        let mut leases = Leases::new(CAPACITY);
+        ask(&mut leases, &buckets, NOW);
+        let step = Micros::from_millis(10);
+        let mut sent = NOW;
+        for _ in 0..5 {
+            assert!(leases.put(&buckets[0], brought(sent)));
+            sent = sent + step;
+        }
+        let held = |now| leases.entries[&buckets[0].fingerprint].tokens(now);
+        let fourth_ends = NOW + step + step + step + TERMS.ttl;
+        assert_eq!((held(NOW), held(fourth_ends)), (10, 0));
+    }
+
+    /// On a Redis Cluster one rule may have refused while another has to be asked again.
+    #[test]
+    fn i1_no_lease_takes_the_place_of_what_redis_said() {
+        let buckets = buckets(2, 8);
+        let mut leases = Leases::new(CAPACITY);
+        ask(&mut leases, &buckets, NOW);
+        for bucket in &buckets {
+            assert!(leases.put(bucket, brought(NOW)));
+        }
+        let parts = buckets.chunks(1).map(|it| Part::asking(it.to_vec(), false));
+        let mut waiter = Waiter {
+            parts: parts.collect(),
+            arrived: NOW,
+            asked: 1,
+        };
+        let refused = PartResult::Refused {
+            standings: Vec::new(),
+        };
+        waiter.parts[0].result = Some(refused.clone());
+        assert!(!leases.spend(&mut waiter, NOW));
+        let results = waiter.parts.iter().map(|part| part.result.clone());
+        assert_eq!(results.collect::<Vec<_>>(), [Some(refused), None]);
+    }
 }

@@ -13,6 +13,7 @@
 mod ahead;
 mod batch;
 mod calls;
+mod complaints;
 mod denials;
 mod effect;
 mod effects;
@@ -43,6 +44,7 @@ use crate::matching::{Key, Request, redis_key};
 use crate::metrics::Metric;
 use crate::units::{Instant, Micros};
 use calls::Call;
+use complaints::Complaints;
 use denials::Denials;
 use effects::Effects;
 use leases::Leases;
@@ -77,6 +79,7 @@ pub struct Engine<C> {
     leases: Leases,
     refunds: Refunds,
     script: Script,
+    complaints: Complaints,
     /// Whether Redis was found to be a cluster, which cannot charge several keys in one command.
     scattered: bool,
     retired: bool,
@@ -114,6 +117,7 @@ impl<C: SharedCell> Engine<C> {
             leases: Leases::new(leases::CAPACITY),
             refunds: Refunds::default(),
             script: Script::Assumed { loaded: Instant(0) },
+            complaints: Complaints::default(),
             scattered: false,
             retired: false,
             effects: Effects::default(),

@@ -1,5 +1,6 @@
 //! What the end of a call means: for each group of requests, for the breaker and for the metrics.
 
+use super::complaints::quoted;
 use super::effect::CallEnd;
 use super::group::{Done, Group};
 use crate::breaker::{Cause, Outcome};
@@ -27,6 +28,8 @@ pub(super) struct Reading {
     pub(super) result: CallResult,
     pub(super) outcome: Outcome,
     pub(super) errors: Vec<ErrorClass>,
+    /// The beginning of an error that left a count unknown.
+    pub(super) said: Option<String>,
 }
 
 /// Reads how a call ended; its first `texts` commands carried the script's text. A reply that does
@@ -53,6 +56,7 @@ fn read_replies(groups: &[Group], texts: usize, replies: &[Reply<'_>]) -> Readin
         result: CallResult::Ok,
         outcome: Outcome::Excluded,
         errors: Vec::new(),
+        said: None,
     };
     for (number, (group, reply)) in groups.iter().zip(replies).enumerate() {
         let answer = match reply {
@@ -90,6 +94,7 @@ impl Reading {
             ErrorClass::Noscript if !loaded => return GroupAnswer::Unscripted,
             _ => {}
         }
+        self.said.get_or_insert_with(|| quoted(text));
         match cause(class) {
             Some(cause) => self.outcome = Outcome::Failure(cause),
             // Redis answered; what is wrong is this key alone.
@@ -134,5 +139,6 @@ fn failed(groups: &[Group], result: CallResult, cause: Cause) -> Reading {
         result,
         outcome: Outcome::Failure(cause),
         errors: Vec::new(),
+        said: None,
     }
 }

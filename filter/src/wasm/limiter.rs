@@ -188,6 +188,9 @@ impl Limiter {
                 };
                 let _ = hostcalls::log(level, &transition.to_string());
             }
+            Effect::Warn(line) => {
+                let _ = hostcalls::log(LogLevel::Warn, &line);
+            }
         }
     }
 

@@ -256,6 +256,7 @@ impl World {
                     self.calls.push(call);
                 }
                 Effect::Moved(moved) => assert_ne!(moved.from, moved.to),
+                Effect::Warn(line) => assert!(line.len() <= 400 && !line.contains('\n')),
                 Effect::Add(metric, n) => assert!(n >= 0, "{metric:?} falls by {n}"),
                 Effect::Wake | Effect::Record(..) => {}
             }

@@ -186,6 +186,76 @@ fn requests_that_wait_when_another_worker_opens_the_breaker_are_not_sent() {
     assert_eq!(other.decisions(), [(1, DegradedAllow)]);
 }
 
+/// A new configuration, say, to which no request came while the breaker was open.
+#[test]
+fn a_worker_without_requests_learns_that_others_closed_the_breaker() {
+    let cell = crate::testing::Cell::default();
+    let config = per_key(r#""on_failure": "deny""#);
+    let mut busy = World::worker_of(&config, cell.clone());
+    busy.open_the_breaker();
+    let mut idle = World::worker_of(&config, cell);
+    busy.tick(Micros::from_millis(300));
+    (0..3).for_each(|_| busy.deliver());
+    assert_eq!(busy.round_trip(1, "a"), Allowed);
+    idle.now = busy.now;
+    assert_eq!(idle.round_trip(1, "a"), Allowed);
+}
+
+/// A busy worker takes a moment from a request to its turn, so its calls are given a little less
+/// than `redis.timeout`. None of those that timed out counted.
+#[test]
+fn a_silent_redis_opens_the_breaker_of_a_busy_worker_too() {
+    let mut world = allow();
+    for stream in 1..=10 {
+        world.request(stream, "a");
+        world.now = world.now + Micros(1_100);
+        world.turn();
+        world.now = world.now + Micros(48_900);
+        world.fail(CallEnd::TimedOut);
+    }
+    assert_eq!(world.moves.len(), 1, "{:?}", world.moves);
+}
+
+/// An outage that the breaker was not told of left no line in the log.
+#[test]
+fn the_log_says_once_a_minute_that_calls_fail_and_what_redis_said() {
+    let mut world = World::new(
+        r#"{ "breaker": "off",
+             "rules": [ { "name": "all", "limit": { "requests": 9, "per": "1m" } } ] }"#,
+    );
+    let mut stream = 0;
+    let mut fail = |world: &mut World, end: CallEnd<'_>| {
+        stream += 1;
+        world.request(stream, "a");
+        world.turn();
+        world.fail(end);
+        std::mem::take(&mut world.warnings)
+    };
+    assert_eq!(
+        fail(&mut world, CallEnd::TimedOut),
+        ["redis call failed: timeout"]
+    );
+    world.now = world.now + Micros(59_999_999);
+    assert!(fail(&mut world, CallEnd::Unreachable).is_empty());
+    world.now = world.now + Micros(1);
+    let said = "NOAUTH \u{1b}[1m".to_owned() + &"x".repeat(200);
+    let error = format!("-{said}\r\n");
+    let cut = "x".repeat(120 - "NOAUTH ?[1m".len());
+    let expected = format!("redis call failed: error, \"NOAUTH ?[1m{cut}\"");
+    assert_eq!(
+        fail(&mut world, CallEnd::Replied(error.as_bytes())),
+        [expected]
+    );
+}
+
+#[test]
+fn nothing_is_said_of_what_is_part_of_life() {
+    let mut world = allow();
+    world.redis.knows_script = false;
+    assert_eq!(world.round_trip(1, "a"), Allowed);
+    assert!(world.warnings.is_empty(), "{:?}", world.warnings);
+}
+
 #[test]
 fn probes_close_the_breaker_and_spend_no_user_request() {
     let mut world = allow();

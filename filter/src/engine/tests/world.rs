@@ -34,6 +34,7 @@ pub(super) struct World {
     /// What gauges were set to and histograms were told, in order.
     records: BTreeMap<String, Vec<u64>>,
     pub(super) moves: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl World {
@@ -67,6 +68,7 @@ impl World {
             counts: BTreeMap::new(),
             records: BTreeMap::new(),
             moves: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -205,6 +207,7 @@ impl World {
                     assert_bridge_takes(&call);
                     self.calls.push(call);
                 }
+                Effect::Warn(line) => self.warnings.push(line),
                 Effect::Finish(stream, verdict) => self.finished.push((stream, verdict)),
                 Effect::Add(metric, n) => *self.counts.entry(self.name(metric)).or_default() += n,
                 Effect::Record(metric, value) => {
