@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::batch::Batch;
-use super::denials::{Answered, Denials};
+use super::denials::{Answered, Denials, REMEMBERED_MAX, REMEMBERED_OF_CLUSTER_MAX};
 use super::effect::CallId;
 use super::effects::Effects;
 use super::group::{Ask, Done, Group};
@@ -104,13 +104,26 @@ impl<C: SharedCell> Engine<C> {
                     sent,
                     ran: charge.now,
                     received: now,
-                    by_cluster: self.scattered,
+                    remembered: self.remembered(bucket),
                 };
                 self.denials.note(bucket, *standing, answered);
             }
         }
         self.effects
             .count(Metric::Evictions, self.denials.take_evictions());
+    }
+
+    /// How long a refusal of this bucket is remembered at most. Other workers give back what they
+    /// leased and do not use, whether this request could have had a lease or not.
+    fn remembered(&self, bucket: &Bucket) -> Micros {
+        let most = if self.scattered {
+            REMEMBERED_OF_CLUSTER_MAX
+        } else {
+            REMEMBERED_MAX
+        };
+        let rule = self.config.rules.get(usize::from(bucket.rule));
+        let lease = rule.and_then(|rule| rule.lease);
+        lease.map_or(most, |lease| most.min(lease.ttl))
     }
 
     /// Gives back what will not be spent before the next tick; all of it when there will be none.

@@ -54,8 +54,8 @@ pub(super) struct Answered {
     /// By Redis's clock.
     pub(super) ran: RedisTime,
     pub(super) received: Instant,
-    /// By a Redis Cluster.
-    pub(super) by_cluster: bool,
+    /// A refusal is remembered for so long at most.
+    pub(super) remembered: Micros,
 }
 
 /// The least that Redis's clock was seen ahead of the sending of a call that asked for this key:
@@ -183,17 +183,10 @@ impl Denials {
         } else if !cheaper && self.0.has_room(&key, now, |denial| denial.until <= now) {
             let clock = Clock::seen(known.map(|known| known.clock), answered);
             let ran = clock.ran(answered);
-            // Other workers give back what they leased and do not use.
-            let most = if answered.by_cluster {
-                REMEMBERED_OF_CLUSTER_MAX
-            } else {
-                REMEMBERED_MAX
-            };
-            let remembered = bucket.lease.map_or(most, |lease| most.min(lease.ttl));
             self.0.insert(
                 key,
                 Denial {
-                    until: ran + standing.retry.min(remembered),
+                    until: ran + standing.retry.min(answered.remembered),
                     room: ran + standing.retry,
                     cost: bucket.cost,
                     remaining: standing.remaining,
@@ -252,7 +245,7 @@ mod tests {
             sent: now,
             ran: RedisTime(now.0),
             received: now,
-            by_cluster: false,
+            remembered: REMEMBERED_MAX,
         }
     }
 
@@ -267,7 +260,7 @@ mod tests {
                 sent: Instant(sent_ms * 1_000),
                 ran: RedisTime(ran_ms * 1_000),
                 received: Instant(received_ms * 1_000),
-                by_cluster: false,
+                remembered: REMEMBERED_MAX,
             };
             denials.note(&keys.bucket("a", 1), standing(0, 100), answered);
             let known = denials.standing(&keys.bucket("a", 1), answered.received);

@@ -163,10 +163,33 @@ fn a_shadow_rule_sees_requests_that_are_known_to_be_refused() {
     for (stream, expected) in [(1, Allowed), (2, Denied), (3, Denied)] {
         assert_eq!(world.round_trip(stream, "a"), expected);
     }
-    assert_eq!(world.redis.evalshas, 3, "both, then the shadow rule alone");
-    assert_eq!(
-        world.count("requests_total.rule.rule.decision.shadow_denied"),
-        1
+    let at_once = world.at_once.iter().map(|(stream, _)| *stream);
+    assert_eq!(at_once.collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(world.redis.evalshas, 2, "both rules, once");
+    assert_eq!(world.count(HITS), 2);
+    let decided = |decision| world.count(&format!("requests_total.rule.rule.decision.{decision}"));
+    assert_eq!((decided("denied"), decided("allowed")), (2, 2));
+}
+
+/// It was remembered for ten seconds where a rule that leases nothing matched as well.
+#[test]
+fn a_refusal_under_a_leased_rule_is_remembered_for_its_ttl_beside_another_rule_too() {
+    let mut world = World::new(
+        r#"{ "breaker": "off", "rules": [
+            { "name": "leased", "key": [{ "header": "x-api-key" }], "lease": { "max": 8, "ttl": "100ms" },
+              "limit": { "requests": 60, "per": "1h", "burst": 60 } },
+            { "name": "all", "limit": { "requests": 100000, "per": "1s" } } ] }"#,
+    );
+    for stream in 1..60 {
+        assert_eq!(world.round_trip(stream, "a"), Allowed, "{stream}");
+    }
+    assert_eq!(world.round_trip(60, "a"), Denied);
+    world.now = world.now + Micros::from_millis(99);
+    assert!(world.request(61, "a").is_some());
+    world.now = world.now + Micros::from_millis(1);
+    assert!(
+        world.request(62, "a").is_none(),
+        "others may have given back"
     );
 }
 
