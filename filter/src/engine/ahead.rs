@@ -9,14 +9,14 @@ use super::group::{Ask, Done, Group};
 use super::held::Brought;
 use super::leases::Leases;
 use super::reading::GroupAnswer;
-use super::waiter::{Part, Waiter};
+use super::waiter::{Bucket, Waiter};
 use crate::breaker::SharedCell;
 use crate::metrics::Metric;
-use crate::units::Instant;
+use crate::units::{Instant, Micros};
 
 /// Answers what needs no call. Leases come first: a key may have no token left in Redis because
-/// this worker holds them. A request that an enforced rule is known to refuse asks no other, which
-/// would be charged for nothing; shadow rules see it all the same.
+/// this worker holds them. A request that an enforced rule is known to refuse asks nothing more:
+/// other rules would be charged for nothing, and a shadow rule, were it enforced, would not be.
 pub(super) fn answer_known(
     (leases, denials): (&mut Leases, &Denials),
     effects: &mut Effects,

@@ -164,7 +164,7 @@ impl<C: SharedCell> Engine<C> {
         if self.leases.runs_low() {
             self.wake();
         }
-        if !waiter.is_answered() && !self.may_wait() {
+        if !waiter.is_answered() && !self.may_wait(now) {
             waiter.give_up();
         }
         if waiter.is_answered() {
@@ -185,9 +185,13 @@ impl<C: SharedCell> Engine<C> {
     }
 
     /// Whether one request more may wait for Redis.
-    fn may_wait(&mut self) -> bool {
+    fn may_wait(&mut self, now: Instant) -> bool {
         let full = self.waiters.len() >= self.config.redis.max_waiting;
         self.effects.count(Metric::WaitingFull, full.into());
+        // A worker that has not ticked of late knows only how the breaker stood then.
+        if self.breaker.state() != State::Closed && self.shared_time.age(now) > TICK_BUSY {
+            self.breaker.refresh();
+        }
         !full && self.breaker.state() == State::Closed
     }
 

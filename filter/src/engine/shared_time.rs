@@ -1,6 +1,6 @@
 //! The time for what workers share.
 
-use crate::units::Instant;
+use crate::units::{Instant, Micros};
 
 /// A worker's own clock never steps, but may be apart from another's by a step of the wall clock
 /// between the starts of their VMs, or between two configurations in one VM. So what they share is
@@ -22,6 +22,11 @@ impl SharedTime {
     /// Both clocks, read together.
     pub(super) const fn read(own: Instant, shared: Instant) -> Self {
         Self { own, shared }
+    }
+
+    /// How long ago the two were read.
+    pub(super) fn age(self, now: Instant) -> Micros {
+        now.since(self.own)
     }
 
     /// The shared clock's time when the own one shows `now`.
