@@ -93,7 +93,11 @@ impl<C: SharedCell> Engine<C> {
     fn gather(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new();
         let timeout = self.config.redis.timeout;
-        for stream in std::mem::take(&mut self.pending) {
+        let pending = std::mem::take(&mut self.pending);
+        let mut rest = pending.iter();
+        while !batch.is_full()
+            && let Some(&stream) = rest.next()
+        {
             let Some(waiter) = self.waiters.get_mut(&stream) else {
                 continue;
             };
@@ -107,8 +111,6 @@ impl<C: SharedCell> Engine<C> {
                 self.finish(stream, now);
             } else if let Some(call) = asking.and_then(|call| self.calls.get_mut(&call)) {
                 call.held.push(stream);
-            } else if batch.is_full() {
-                self.pending.push(stream);
             } else if left == Micros::ZERO || waiter.asked >= Waiter::ASKED_MAX {
                 self.give_up(stream, now);
             } else {
@@ -116,6 +118,7 @@ impl<C: SharedCell> Engine<C> {
                 batch.add(stream, waiter, left);
             }
         }
+        self.pending.extend(rest);
         // Behind the requests, which are more urgent.
         while !batch.is_full() {
             let Some(refund) = self.refunds.next() else {
