@@ -25,10 +25,10 @@ pub(super) fn answer_known(
 ) {
     let leased = leases.spend(waiter, now);
     effects.count(Metric::LeaseHits, leased.into());
-    effects.count(Metric::DenyCacheHits, denials.answer(waiter, now));
+    let known = denials.answer(waiter, now);
     if waiter.is_refused() {
-        let told = |part: &Part| part.shadow || part.result.is_some();
-        waiter.parts.retain(told);
+        effects.count(Metric::DenyCacheHits, known.into());
+        waiter.parts.retain(|part| part.result.is_some());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::limit::Standing;
 use crate::units::{Instant, Micros, RedisTime};
 
-/// Keys that one worker remembers, about 60 bytes each. Where there is no room, Redis is asked.
+/// Keys that one worker remembers, about 180 bytes each in a full table. Where there is no room, Redis is asked.
 pub(super) const CAPACITY: usize = 65_536;
 
 /// A key is remembered for no longer than this, whatever Redis said: a counter that was reset by
@@ -103,12 +103,11 @@ impl Denials {
         Self(Bounded::new(capacity))
     }
 
-    /// Answers what is known of a request without asking Redis, and tells how many of its parts that
-    /// was.
-    pub(super) fn answer(&self, waiter: &mut Waiter, now: Instant) -> u64 {
+    /// Answers what is known of a request without asking Redis, and tells whether that was
+    /// anything.
+    pub(super) fn answer(&self, waiter: &mut Waiter, now: Instant) -> bool {
         let open = waiter.parts.iter_mut().filter(|part| part.result.is_none());
-        open.map(|part| u64::from(self.answer_part(part, now)))
-            .sum()
+        open.fold(false, |known, part| self.answer_part(part, now) || known)
     }
 
     /// A part with a bucket that is known to have no room is refused, in the name of such buckets

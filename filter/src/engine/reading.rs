@@ -60,7 +60,7 @@ fn read_replies(groups: &[Group], texts: usize, replies: &[Reply<'_>]) -> Readin
     };
     for (number, (group, reply)) in groups.iter().zip(replies).enumerate() {
         let answer = match reply {
-            Reply::Error(text) => reading.error(ErrorClass::of(text), group, number < texts),
+            Reply::Error(text) => reading.error(text, group, number < texts),
             _ => match group.read(reply) {
                 Ok(done) => GroupAnswer::Done(done),
                 Err(_) => return malformed(groups),
@@ -87,7 +87,8 @@ impl Reading {
     }
 
     /// An error reply to a group; `loaded` when its command carried the script's text.
-    fn error(&mut self, class: ErrorClass, group: &Group, loaded: bool) -> GroupAnswer {
+    fn error(&mut self, text: &[u8], group: &Group, loaded: bool) -> GroupAnswer {
+        let class = ErrorClass::of(text);
         self.errors.push(class);
         match class {
             ErrorClass::Crossslot if group.buckets.len() > 1 => return GroupAnswer::Scattered,

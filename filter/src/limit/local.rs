@@ -38,7 +38,7 @@ pub struct LocalDemand {
 }
 
 impl LocalBuckets {
-    /// Buckets that one worker holds, about 60 bytes each.
+    /// Buckets that one worker holds, about 130 bytes each in a full table.
     pub const CAPACITY: usize = 65_536;
 
     /// An empty table of at most `capacity` buckets, apart from one shared bucket a rule and what one
