@@ -37,6 +37,11 @@ fn failures_in_one_worker_make_the_other_refuse_without_a_call() {
         log.contains("3: breaker closed -> open: 10 of 10 calls failed"),
         "{log}"
     );
+    assert_eq!(
+        log.matches("3: redis call failed: unreachable").count(),
+        1,
+        "{log}"
+    );
 }
 
 #[test]
