@@ -106,8 +106,11 @@ impl Denials {
     /// Answers what is known of a request without asking Redis, and tells whether that was
     /// anything.
     pub(super) fn answer(&self, waiter: &mut Waiter, now: Instant) -> bool {
-        let open = waiter.parts.iter_mut().filter(|part| part.result.is_none());
-        open.fold(false, |known, part| self.answer_part(part, now) || known)
+        let mut known = false;
+        for part in waiter.parts.iter_mut().filter(|it| it.result.is_none()) {
+            known |= self.answer_part(part, now);
+        }
+        known
     }
 
     /// A part with a bucket that is known to have no room is refused, in the name of such buckets
