@@ -112,7 +112,7 @@ async fn every_shipped_configuration_is_good_where_envoy_starts() {
         labels.starts_with("envoy/minimal.yaml: warning: stats_config.stats_tags: "),
         "{labels}"
     );
-    let reload = "envoy/reload.yaml: ok, 1 configuration\n";
+    let reload = "envoy/reload.yaml: ok, 2 configurations\n";
     assert!(ended.stdout.contains(reload), "{ended:?}");
     let explained = in_repository(&["explain", "envoy/reload.yaml", "/"]).await;
     assert_eq!(explained.code, Some(0), "{explained:?}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use velocitygate_chaos::stack::envoy_config::{self, Settings, http_filter};
+use velocitygate_chaos::stack::envoy_config::{self, Settings, discovery, http_filter};
 use velocitygate_chaos::stack::{MODULE, Ports, Wiring, ports};
 use velocitygate_chaos::tools::{Tools, repository};
 
@@ -14,6 +14,11 @@ const FILES: &str = "filter/tests/data/config";
 
 /// The shipped configuration, with this module.
 fn shipped() -> Value {
+    adapted("envoy/envoy.yaml", Path::new(""))
+}
+
+/// An example with this module, whose discovered filter is in the folder `files`.
+fn adapted(example: &str, files: &Path) -> Value {
     let port = || ports::free().unwrap();
     let settings = Settings {
         ports: Ports {
@@ -26,9 +31,9 @@ fn shipped() -> Value {
         module: Some(&repository().join(MODULE)),
         plugin: &json!({}),
         wiring: Wiring::RedisProxy,
-        files: Path::new(""),
+        files,
     };
-    let source = repository().join("envoy/envoy.yaml");
+    let source = repository().join(example);
     envoy_config::adapt(&source, &settings).unwrap().0
 }
 
@@ -102,6 +107,22 @@ fn the_examples_that_need_nothing_else_are_valid_as_they_are_on_both_ends_of_env
             assert!(output.status.success(), "{example}: {said}");
         }
     }
+}
+
+/// So a discovered file needs a look of its own, and a default to fall back on.
+#[test]
+fn the_default_of_a_discovered_filter_is_looked_at_and_its_file_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tree = adapted("envoy/reload.yaml", folder.path());
+    std::fs::write(folder.path().join(discovery::FILE), "}{").unwrap();
+    let tools = Tools::find().unwrap();
+    for envoy in [tools.envoy().unwrap(), tools.envoy_oldest().unwrap()] {
+        assert_valid(&envoy, &tree, "a bad file");
+    }
+    let manager = envoy_config::connection_manager(&mut tree).unwrap();
+    let default = &mut manager["http_filters"][0]["config_discovery"]["default_config"];
+    default["config"]["configuration"] = string_value("{}");
+    assert_refused(&tree, "configuration refused: rules: ");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A stack whose filter is discovered from a file, and what Envoy counts of its updates.
 
+use std::path::Path;
+
 use serde_json::Value;
 use tempfile::TempDir;
 use velocitygate_chaos::stack::envoy_config::discovery::{FILE, update};
@@ -32,7 +34,19 @@ impl Reloading {
 
     /// Changes the filter's JSON by a merge patch; Envoy takes it up some time later.
     pub(crate) fn publish(&self, patch: &Value) {
-        update(self.folder.path(), patch).unwrap();
+        update(self.dir(), patch).unwrap();
+    }
+
+    /// Moves a file of this text to where the filter's is.
+    pub(crate) fn publish_text(&self, text: &str) {
+        let next = self.dir().join("next");
+        std::fs::write(&next, text).unwrap();
+        std::fs::rename(&next, self.dir().join(FILE)).unwrap();
+    }
+
+    /// The folder that Envoy watches, with the filter's file and Envoy's log.
+    pub(crate) fn dir(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Changes it, and waits until Envoy says that it is in force.
@@ -48,13 +62,11 @@ impl Reloading {
     /// Moves the filter to a VM of its own, and waits until that is in force: the old VM goes.
     pub(crate) async fn change_vm(&self) {
         let before = self.updates("config_reload").await;
-        let file = self.folder.path().join(FILE);
+        let file = self.dir().join(FILE);
         let text = std::fs::read_to_string(&file).unwrap();
         let other = text.replace(r#""vm_id":""#, r#""vm_id":"another_"#);
         assert_ne!(other, text);
-        let next = file.with_extension("next");
-        std::fs::write(&next, other).unwrap();
-        std::fs::rename(&next, &file).unwrap();
+        self.publish_text(&other);
         eventually("the update is in force", async || {
             self.updates("config_reload").await > before
         })
@@ -82,7 +94,7 @@ impl Reloading {
 
     /// Envoy's log so far.
     pub(crate) fn log(&self) -> String {
-        let log = std::fs::read(self.folder.path().join("envoy-0.log")).unwrap();
+        let log = std::fs::read(self.dir().join("envoy-0.log")).unwrap();
         String::from_utf8_lossy(&log).into_owned()
     }
 

@@ -10,6 +10,7 @@ mod page;
 mod per_route;
 mod refused;
 mod requests;
+mod start;
 mod state;
 #[path = "../common/versions.rs"]
 mod versions;

@@ -7,7 +7,7 @@ use crate::common::{PATIENT, Seen, eventually, rule};
 use crate::discovery::Reloading;
 use crate::versions::on_both_envoys;
 
-const REJECTED: &str = "^wasmcustom\\.velocitygate_config_rejected_total$";
+pub(crate) const REJECTED: &str = "^wasmcustom\\.velocitygate_config_rejected_total$";
 
 async fn a_refused_configuration_keeps_the_old_one_and_is_in_every_counter_and_the_log(
     version: EnvoyVersion,

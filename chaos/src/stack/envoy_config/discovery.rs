@@ -12,8 +12,14 @@ use crate::tools::repository;
 pub const FILE: &str = "velocitygate.json";
 
 /// Copies the file that `filter` is discovered from into the run's folder, with this run's module
-/// and configuration, and points the filter there.
+/// and configuration, and points the filter there; gives its default this module, too.
 pub(super) fn adapt(filter: &mut Value, module: &Path, settings: &Settings<'_>) -> Result<()> {
+    if let Some(default) = filter.pointer_mut("/config_discovery/default_config") {
+        // It takes this run's settings, and keeps the rules by which it is known.
+        let mut plugin = settings.plugin.clone();
+        plugin.as_object_mut().map(|fields| fields.remove("rules"));
+        set_plugin(default, module, &plugin).context("in default_config")?;
+    }
     let source = at(filter, "/config_discovery/config_source/path_config_source")?;
     let path = source["path"].as_str().context("path is no string")?;
     let path = repository().join(path);
