@@ -15,6 +15,8 @@ pub struct Plugin<'t> {
     pub config: &'t Value,
     /// The settings of the connection manager that it is a filter of, when the file has them.
     pub manager: Option<&'t Value>,
+    /// The `config_discovery` of the filter, when it has one.
+    pub discovery: Option<&'t Value>,
     /// Whether the filter is `disabled: true`: it runs only where a route turns it on.
     pub disabled: bool,
 }
@@ -26,6 +28,7 @@ pub fn plugins<'t>(tree: &'t Value, root_id: &str) -> Vec<Plugin<'t>> {
         place: String::new(),
         config: tree,
         manager: None,
+        discovery: None,
         disabled: false,
     };
     collect(root, root_id, &mut found);
@@ -38,6 +41,7 @@ fn collect<'t>(mut here: Plugin<'t>, root_id: &str, found: &mut Vec<Plugin<'t>>)
     if field(tree, "http_filters").is_some() {
         here.manager = Some(tree);
     }
+    here.discovery = field(tree, "config_discovery").or(here.discovery);
     here.disabled |= field(tree, "disabled").is_some_and(|it| it == true);
     let inside = |place, config| Plugin {
         place,

@@ -155,7 +155,8 @@ fn what_is_no_configuration_at_all_is_an_error_that_says_what_is_expected() {
 fn discovering(file: &Path) -> Value {
     let mut tree = shipped();
     tree.pointer_mut(MANAGER).unwrap()["http_filters"][0] = json!({ "name": "velocitygate",
-        "config_discovery": { "config_source": { "path_config_source": { "path": file } } } });
+        "config_discovery": { "default_config": {},
+            "config_source": { "path_config_source": { "path": file } } } });
     tree
 }
 

@@ -16,7 +16,7 @@ const LABELS: [&str; 6] = ["rule", "decision", "result", "class", "state", "to"]
 pub(super) type Check = fn(&Wiring<'_>) -> Option<String>;
 
 /// Of a plugin, wherever it is.
-const OF_PLUGIN: [Check; 3] = [policy, idle_timeout, client_address];
+const OF_PLUGIN: [Check; 4] = [policy, idle_timeout, client_address, default_config];
 /// Of a whole bootstrap.
 const OF_BOOTSTRAP: [Check; 3] = [extension, vm_ids, stats_tags];
 
@@ -108,6 +108,20 @@ fn says_something(value: &Value) -> bool {
         Value::Array(items) => !items.is_empty(),
         number => whole(number).is_some_and(|it| it > 0),
     }
+}
+
+/// Envoy that starts without a filter is live all the same.
+fn default_config(wiring: &Wiring<'_>) -> Option<String> {
+    let discovery = wiring.plugin.discovery?;
+    if field(discovery, "default_config").is_some() {
+        return None;
+    }
+    let place = &wiring.plugin.place;
+    let filter = place.split(".config_discovery").next().unwrap_or(place);
+    Some(format!(
+        "{filter}.config_discovery.default_config: while what is discovered is bad when Envoy \
+         starts, every request would get a 500: copy it from envoy/reload.yaml"
+    ))
 }
 
 fn extension(wiring: &Wiring<'_>) -> Option<String> {

@@ -6,11 +6,13 @@ use super::tests::{CONFIG, MANAGER, PLACE, said_of, shipped};
 use crate::exit::Exit;
 
 const BRIDGE: &str = "/static_resources/listeners/1";
+const FILTER: &str =
+    "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
 
 /// What is done to the shipped configuration, and what the warning about it begins and ends with.
 type Mistake = (fn(&mut Value), &'static str, &'static str);
 
-const MISTAKES: [Mistake; 19] = [
+const MISTAKES: [Mistake; 20] = [
     (
         |t| drop(take(t, CONFIG, "failure_policy")),
         PLACE,
@@ -144,7 +146,26 @@ const MISTAKES: [Mistake; 19] = [
         "static_resources: with connect_timeout \"0.05s\" a silent master of the Redis Cluster ",
         "make it shorter than redis.timeout (50ms)",
     ),
+    (
+        |t| {
+            discovers(t);
+            let filter = t.pointer_mut(FILTER).unwrap();
+            let default = take(filter, "/config_discovery", "default_config");
+            filter["config_discovery(rules.yaml)"] =
+                json!({ "resources": [{ "typed_config": default }] });
+        },
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[0].\
+         config_discovery.default_config: ",
+        "copy it from envoy/reload.yaml",
+    ),
 ];
+
+/// The filter as a default. Nothing that a wasm filter could come from is asked.
+fn discovers(tree: &mut Value) {
+    let default = take(tree, FILTER, "typed_config");
+    let discovery = json!({ "type_urls": [], "default_config": default });
+    tree.pointer_mut(FILTER).unwrap()["config_discovery"] = discovery;
+}
 
 fn replace_in_rules(tree: &mut Value, from: &str, to: &str) {
     let rules = &mut tree.pointer_mut(CONFIG).unwrap()["configuration"]["value"];
@@ -179,8 +200,9 @@ fn leads_by_tcp(tree: &mut Value, fields: Value) {
 }
 
 /// What is done to the shipped configuration without making a mistake.
-const VARIATIONS: [fn(&mut Value); 7] = [
+const VARIATIONS: [fn(&mut Value); 8] = [
     counts_by_client,
+    discovers,
     |t| drop(take(t, MANAGER, "use_remote_address")),
     |t| {
         counts_by_client(t);
@@ -228,6 +250,32 @@ fn each_mistake_of_wiring_is_a_warning_of_its_own_with_the_fix() {
         );
         assert!(warning.ends_with(end), "{number}: {warning}");
     }
+}
+
+#[test]
+fn a_default_is_checked_as_any_filter_is() {
+    let mut tree = shipped();
+    replace_in_rules(&mut tree, "\"1m\"", "\"1 fortnight\"");
+    discovers(&mut tree);
+    let default = tree.pointer_mut(FILTER).unwrap();
+    let config = &mut default["config_discovery"]["default_config"]["config"];
+    config["failure_policy"] = json!("FAIL_OPEN");
+    let (text, exit) = said_of(&tree);
+    assert_eq!(exit, Exit::Usage);
+    let place = PLACE.replace(
+        "typed_config.config",
+        "config_discovery.default_config.config",
+    );
+    assert!(
+        text.contains(&format!(
+            "error: {place}.configuration: rules[0].limit.per: "
+        )),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("warning: {place}.failure_policy: ")),
+        "{text}"
+    );
 }
 
 fn take(tree: &mut Value, at: &str, name: &str) -> Value {
