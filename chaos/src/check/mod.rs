@@ -1,6 +1,7 @@
 //! `chaos check`: what is wrong with configurations, without an Envoy. The filter's own parser
 //! judges its part; `wiring` knows the mistakes around it that a file can show.
 
+mod counters;
 mod store;
 mod wiring;
 
@@ -131,6 +132,8 @@ impl Findings {
     }
 }
 
+#[cfg(test)]
+mod counters_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -164,14 +164,14 @@ impl<'t> Wiring<'t> {
     }
 
     /// The internal listener that this cluster leads to.
-    fn bridge(&self) -> Option<&'t Value> {
+    pub(super) fn bridge(&self) -> Option<&'t Value> {
         let name = find(self.cluster()?, "server_listener_name")?;
         self.resources("listeners")
             .find(|it| it["name"] == *name && field(it, "internal_listener").is_some())
     }
 
     /// The clusters that the bridge leads to.
-    fn stores(&self) -> Option<impl Iterator<Item = &'t Value> + use<'t>> {
+    pub(super) fn stores(&self) -> Option<impl Iterator<Item = &'t Value> + use<'t>> {
         let named = clusters_in(self.bridge()?);
         let clusters = self.resources("clusters");
         Some(clusters.filter(move |it| named.iter().any(|name| it["name"] == *name)))
@@ -179,12 +179,14 @@ impl<'t> Wiring<'t> {
 
     /// The first of them that is a Redis Cluster.
     fn redis_cluster(&self) -> Option<&'t Value> {
-        let is_sharded = |it: &&Value| {
-            let kind = field(it, "cluster_type").and_then(|it| field(it, "name"));
-            kind.is_some_and(|it| it == "envoy.clusters.redis")
-        };
-        self.stores()?.find(is_sharded)
+        self.stores()?.find(|it| is_sharded(it))
     }
+}
+
+/// Whether a cluster is a Redis Cluster.
+pub(super) fn is_sharded(cluster: &Value) -> bool {
+    let kind = field(cluster, "cluster_type").and_then(|it| field(it, "name"));
+    kind.is_some_and(|it| it == "envoy.clusters.redis")
 }
 
 fn duration(written: &Value) -> Option<Micros> {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use velocitygate::config::Config;
 use velocitygate::matching::Part;
 
-use super::store;
+use super::{counters, store};
 use crate::plugin::{Plugin, field, plugins};
 
 /// The `root_id` of the bridge.
@@ -34,7 +34,8 @@ pub(super) fn warnings(tree: &Value, plugin: &Plugin<'_>, config: Option<&Config
         plugin,
         config,
     };
-    let of_bootstrap = store::CHECKS.iter().chain(&OF_BOOTSTRAP);
+    let of_store = store::CHECKS.iter().chain(&counters::CHECKS);
+    let of_bootstrap = of_store.chain(&OF_BOOTSTRAP);
     let of_bootstrap = field(tree, "static_resources").map(|_| of_bootstrap);
     let checks = OF_PLUGIN.iter().chain(of_bootstrap.into_iter().flatten());
     checks.filter_map(|check| check(&wiring)).collect()

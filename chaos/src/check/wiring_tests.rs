@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::tests::{CONFIG, MANAGER, PLACE, said_of, shipped};
 use crate::exit::Exit;
 
-const BRIDGE: &str = "/static_resources/listeners/1";
+pub(super) const BRIDGE: &str = "/static_resources/listeners/1";
 const FILTER: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
 
 /// What is done to the shipped configuration, and what the warning about it begins and ends with.
-type Mistake = (fn(&mut Value), &'static str, &'static str);
+pub(super) type Mistake = (fn(&mut Value), &'static str, &'static str);
 
 const MISTAKES: [Mistake; 20] = [
     (
@@ -167,7 +167,7 @@ fn discovers(tree: &mut Value) {
     tree.pointer_mut(FILTER).unwrap()["config_discovery"] = discovery;
 }
 
-fn replace_in_rules(tree: &mut Value, from: &str, to: &str) {
+pub(super) fn replace_in_rules(tree: &mut Value, from: &str, to: &str) {
     let rules = &mut tree.pointer_mut(CONFIG).unwrap()["configuration"]["value"];
     let text = rules.as_str().unwrap();
     assert!(text.contains(from), "{text}");
@@ -183,7 +183,7 @@ fn counts_by_client(tree: &mut Value) {
 }
 
 /// A Redis Cluster with these timeouts.
-fn leads_to_shards(tree: &mut Value, op_timeout: &str, connect_timeout: &str) {
+pub(super) fn leads_to_shards(tree: &mut Value, op_timeout: &str, connect_timeout: &str) {
     let proxy = &mut tree.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1];
     proxy["typed_config"]["settings"]["op_timeout"] = json!(op_timeout);
     let cluster = &mut tree["static_resources"]["clusters"][1];
@@ -225,7 +225,16 @@ const VARIATIONS: [fn(&mut Value); 8] = [
 
 #[test]
 fn what_is_no_mistake_is_no_warning() {
-    for (number, vary) in VARIATIONS.into_iter().enumerate() {
+    assert_no_warning(&VARIATIONS);
+}
+
+#[test]
+fn each_mistake_of_wiring_is_a_warning_of_its_own_with_the_fix() {
+    assert_warning_of_each(&MISTAKES);
+}
+
+pub(super) fn assert_no_warning(variations: &[fn(&mut Value)]) {
+    for (number, vary) in variations.iter().enumerate() {
         let mut tree = shipped();
         vary(&mut tree);
         let (text, _) = said_of(&tree);
@@ -233,9 +242,8 @@ fn what_is_no_mistake_is_no_warning() {
     }
 }
 
-#[test]
-fn each_mistake_of_wiring_is_a_warning_of_its_own_with_the_fix() {
-    for (number, (make, begin, end)) in MISTAKES.into_iter().enumerate() {
+pub(super) fn assert_warning_of_each(mistakes: &[Mistake]) {
+    for (number, (make, begin, end)) in mistakes.iter().enumerate() {
         let mut tree = shipped();
         make(&mut tree);
         let (text, exit) = said_of(&tree);
@@ -278,7 +286,7 @@ fn a_default_is_checked_as_any_filter_is() {
     );
 }
 
-fn take(tree: &mut Value, at: &str, name: &str) -> Value {
+pub(super) fn take(tree: &mut Value, at: &str, name: &str) -> Value {
     let fields = tree.pointer_mut(at).unwrap().as_object_mut().unwrap();
     fields.remove(name).unwrap()
 }
