@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::wiring::{Check, Wiring, find, whole};
 use crate::plugin::field;
 
-pub(super) const CHECKS: [Check; 2] = [hosts, addresses];
+pub(super) const CHECKS: [Check; 4] = [hosts, addresses, renamed, lost];
 
 /// Hosts that share the commands of a plain cluster know nothing of each other.
 fn hosts(wiring: &Wiring<'_>) -> Option<String> {
@@ -37,6 +37,54 @@ fn addresses(wiring: &Wiring<'_>) -> Option<String> {
          its own, and as many times the limits pass: make it LOGICAL_DNS, which takes one at a time",
         cluster["name"]
     ))
+}
+
+/// `redis_proxy` changes the first key of a command and leaves the others as they are.
+fn renamed(wiring: &Wiring<'_>) -> Option<String> {
+    let is_set = |it: &&Value| **it != Value::Bool(false);
+    let routes = key_routes(wiring)?;
+    let names = ["remove_prefix", "key_formatter"];
+    let mut names = names.into_iter();
+    let name = names.find(|name| {
+        let mut routes = routes.iter();
+        routes.any(|it| field(it, name).filter(is_set).is_some())
+    })?;
+    (wiring.config?.rules.len() > 1).then(|| {
+        format!(
+            "static_resources.listeners: {name} in redis_proxy's prefix_routes renames the first \
+             key of a command and no other, so a rule has one count alone and another beside other \
+             rules: take it out"
+        )
+    })
+}
+
+/// A key that no route takes is answered with an error.
+fn lost(wiring: &Wiring<'_>) -> Option<String> {
+    let prefix = &wiring.config?.redis.key_prefix;
+    key_routes(wiring)?.is_empty().then(|| {
+        format!(
+            "static_resources.listeners: redis_proxy's prefix_routes have none for keys that begin \
+             with \"{prefix}:{{\" (redis.key_prefix), so every call would fail: add a catch_all_route"
+        )
+    })
+}
+
+/// The routes of `redis_proxy` that the keys of the filter may take.
+fn key_routes<'t>(wiring: &Wiring<'t>) -> Option<Vec<&'t Value>> {
+    let all = find(wiring.bridge()?, "prefix_routes")?;
+    let case = |text: &str| match field(all, "case_insensitive") {
+        Some(Value::Bool(true)) => text.to_ascii_lowercase(),
+        _ => text.to_owned(),
+    };
+    let begin = case(&format!("{}:{{", wiring.config?.redis.key_prefix));
+    // A longer prefix takes those of a rule.
+    let takes = |route: &&Value| {
+        let prefix = case(route["prefix"].as_str().unwrap_or_default());
+        begin.starts_with(&prefix) || prefix.starts_with(&begin)
+    };
+    let routes = field(all, "routes").and_then(Value::as_array);
+    let routes = routes.into_iter().flatten().filter(takes);
+    Some(routes.chain(field(all, "catch_all_route")).collect())
 }
 
 /// Those that get commands while they are well: the others of a cluster stand by for them.

@@ -1,12 +1,14 @@
-//! Limits that are counted in more than one place, each so in the shipped configuration.
+//! Limits that are counted in several places or in none, each so in the shipped configuration.
 
 use serde_json::{Value, json};
 
-use super::wiring_tests::{Mistake, assert_no_warning, assert_warning_of_each, leads_to_shards};
+use super::wiring_tests::{
+    BRIDGE, Mistake, assert_no_warning, assert_warning_of_each, leads_to_shards, replace_in_rules,
+};
 
 const STORE: &str = "/static_resources/clusters/1";
 
-const MISTAKES: [Mistake; 4] = [
+const MISTAKES: [Mistake; 8] = [
     (
         |t| {
             has_hosts(
@@ -44,9 +46,48 @@ const MISTAKES: [Mistake; 4] = [
         "static_resources.clusters: \"redis\" is STRICT_DNS, so each address that \"redis-1.test\" ",
         "make it LOGICAL_DNS, which takes one at a time",
     ),
+    (
+        |t| {
+            let routes = json!([{ "prefix": "vg:", "cluster": "redis", "remove_prefix": true }]);
+            routes_keys(t, json!({ "routes": routes }));
+            has_two_rules(t);
+        },
+        "static_resources.listeners: remove_prefix in redis_proxy's prefix_routes renames the first ",
+        "take it out",
+    ),
+    (
+        |t| {
+            let all = json!({ "cluster": "redis", "keyFormatter": "a:%KEY%" });
+            routes_keys(t, json!({ "catchAllRoute": all }));
+            has_two_rules(t);
+        },
+        "static_resources.listeners: key_formatter in redis_proxy's prefix_routes renames the first ",
+        "take it out",
+    ),
+    (
+        |t| {
+            routes_keys(
+                t,
+                json!({ "routes": [{ "prefix": "other:", "cluster": "redis" }] }),
+            )
+        },
+        "static_resources.listeners: redis_proxy's prefix_routes have none for keys that begin with \
+         \"vg:{\" (redis.key_prefix), so every call would fail",
+        "add a catch_all_route",
+    ),
+    (
+        |t| {
+            routes_keys(
+                t,
+                json!({ "routes": [{ "prefix": "VG:", "cluster": "redis" }] }),
+            )
+        },
+        "static_resources.listeners: redis_proxy's prefix_routes have none for keys that begin with ",
+        "add a catch_all_route",
+    ),
 ];
 
-const VARIATIONS: [fn(&mut Value); 4] = [
+const VARIATIONS: [fn(&mut Value); 8] = [
     // An address that is no name is one.
     |t| {
         has_hosts(
@@ -72,17 +113,36 @@ const VARIATIONS: [fn(&mut Value); 4] = [
         );
         leads_to_shards(t, "0.03s", "0.03s");
     },
+    // The one key of each command has another name; it is the same each time.
+    |t| {
+        let routes = json!([{ "prefix": "vg:", "cluster": "redis", "remove_prefix": true }]);
+        routes_keys(t, json!({ "routes": routes }));
+    },
+    |t| {
+        let others = json!([{ "prefix": "o:", "cluster": "redis", "remove_prefix": true }]);
+        routes_keys(
+            t,
+            json!({ "routes": others, "catch_all_route": { "cluster": "redis" } }),
+        );
+        has_two_rules(t);
+    },
+    |t| {
+        let routes = json!([{ "prefix": "VG:{per-", "cluster": "redis", "remove_prefix": false }]);
+        routes_keys(t, json!({ "case_insensitive": true, "routes": routes }));
+        has_two_rules(t);
+    },
+    |t| routes_keys(t, json!({ "routes": [{ "cluster": "redis" }] })),
     // Not where counters are.
     |t| t["static_resources"]["clusters"][2]["type"] = json!("STRICT_DNS"),
 ];
 
 #[test]
-fn a_limit_that_several_hosts_count_is_a_warning_with_the_fix() {
+fn a_limit_that_is_counted_in_several_places_or_none_is_a_warning_with_the_fix() {
     assert_warning_of_each(&MISTAKES);
 }
 
 #[test]
-fn hosts_that_do_not_count_the_same_limit_are_no_mistake() {
+fn what_has_one_count_for_each_limit_is_no_mistake() {
     assert_no_warning(&VARIATIONS);
 }
 
@@ -90,6 +150,16 @@ fn has_hosts(tree: &mut Value, kind: &str, groups: &[Value]) {
     let store = tree.pointer_mut(STORE).unwrap();
     store["type"] = json!(kind);
     store["load_assignment"]["endpoints"] = json!(groups);
+}
+
+fn routes_keys(tree: &mut Value, routes: Value) {
+    let proxy = &mut tree.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1];
+    proxy["typed_config"]["prefix_routes"] = routes;
+}
+
+fn has_two_rules(tree: &mut Value) {
+    let second = r#""rules": [ { "name": "all", "limit": { "requests": 9, "per": "1s" } },"#;
+    replace_in_rules(tree, "\"rules\": [", second);
 }
 
 fn host(address: &str) -> Value {
