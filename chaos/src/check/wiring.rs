@@ -54,11 +54,18 @@ pub(super) fn find<'t>(tree: &'t Value, name: &str) -> Option<&'t Value> {
 fn policy(wiring: &Wiring<'_>) -> Option<String> {
     let bridges = plugins(wiring.tree, BRIDGE);
     let mut all = std::iter::once(wiring.plugin).chain(&bridges);
-    let place = &all
-        .find(|it| field(it.config, "failure_policy").is_none_or(|it| it != "FAIL_RELOAD"))?
-        .place;
+    let is = |it: &Plugin<'_>, name, value| field(it.config, name).is_some_and(|it| it == value);
+    let plugin = all.find(|it| !is(it, "failure_policy", "FAIL_RELOAD"))?;
+    let then = if is(plugin, "root_id", BRIDGE) {
+        "every call to Redis would fail"
+    } else if is(plugin, "failure_policy", "FAIL_OPEN") {
+        "requests would pass unlimited"
+    } else {
+        "every request would get a 503"
+    };
+    let place = &plugin.place;
     Some(format!(
-        "{place}.failure_policy: after one crash every request would get a 503: set it to FAIL_RELOAD"
+        "{place}.failure_policy: after one crash {then}: set it to FAIL_RELOAD"
     ))
 }
 

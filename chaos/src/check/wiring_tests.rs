@@ -16,7 +16,12 @@ const MISTAKES: [Mistake; 20] = [
     (
         |t| drop(take(t, CONFIG, "failure_policy")),
         PLACE,
-        "set it to FAIL_RELOAD",
+        ".failure_policy: after one crash every request would get a 503: set it to FAIL_RELOAD",
+    ),
+    (
+        |t| t.pointer_mut(CONFIG).unwrap()["failure_policy"] = json!("FAIL_OPEN"),
+        PLACE,
+        ".failure_policy: after one crash requests would pass unlimited: set it to FAIL_RELOAD",
     ),
     (
         |t| {
@@ -24,7 +29,7 @@ const MISTAKES: [Mistake; 20] = [
                 ["failure_policy"] = json!("FAIL_OPEN")
         },
         "static_resources.listeners[1]",
-        "set it to FAIL_RELOAD",
+        "after one crash every call to Redis would fail: set it to FAIL_RELOAD",
     ),
     (
         |t| drop(take(t, MANAGER, "stream_idle_timeout")),
