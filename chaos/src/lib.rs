@@ -14,6 +14,7 @@ pub mod fault;
 pub mod judge;
 pub mod load;
 pub mod observe;
+mod paths;
 pub mod plugin;
 pub mod record;
 pub mod report;

@@ -1,10 +1,11 @@
 //! Mistakes around the filter that an Envoy configuration shows, each with its fix.
 
 use serde_json::Value;
-use velocitygate::config::Config;
+use velocitygate::config::{Config, Rule};
 use velocitygate::matching::Part;
 
 use super::{counters, store};
+use crate::paths;
 use crate::plugin::{Plugin, field, plugins};
 
 /// The `root_id` of the bridge.
@@ -16,7 +17,13 @@ const LABELS: [&str; 6] = ["rule", "decision", "result", "class", "state", "to"]
 pub(super) type Check = fn(&Wiring<'_>) -> Option<String>;
 
 /// Of a plugin, wherever it is.
-const OF_PLUGIN: [Check; 4] = [policy, idle_timeout, client_address, default_config];
+const OF_PLUGIN: [Check; 5] = [
+    policy,
+    idle_timeout,
+    client_address,
+    spellings,
+    default_config,
+];
 /// Of a whole bootstrap.
 const OF_BOOTSTRAP: [Check; 3] = [extension, vm_ids, stats_tags];
 
@@ -106,6 +113,21 @@ fn client_address(wiring: &Wiring<'_>) -> Option<String> {
         "{}: a rule counts by client_ip, but clients choose theirs in x-forwarded-for: set it to \
          true; behind other proxies also xff_num_trusted_hops",
         wiring.of_manager("use_remote_address")
+    ))
+}
+
+/// A path that is spelt otherwise may reach the same of an upstream, past the rules.
+fn spellings(wiring: &Wiring<'_>) -> Option<String> {
+    let missing = paths::missing(wiring.plugin.manager?);
+    let name = missing.first()?;
+    let mut rules = wiring.config?.rules.iter();
+    let looks = |rule: &Rule| rule.matcher.path.is_some() || rule.key.parts.contains(&Part::Path);
+    let rule = &rules.find(|it| looks(it))?.name;
+    Some(format!(
+        "{}: rule {rule:?} looks at the path, which clients may spell in other ways (//login, \
+         /x/../login): set {} to true",
+        wiring.of_manager(name),
+        missing.join(" and ")
     ))
 }
 

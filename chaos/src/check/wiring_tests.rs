@@ -12,7 +12,7 @@ const FILTER: &str =
 /// What is done to the shipped configuration, and what the warning about it begins and ends with.
 pub(super) type Mistake = (fn(&mut Value), &'static str, &'static str);
 
-const MISTAKES: [Mistake; 20] = [
+const MISTAKES: [Mistake; 24] = [
     (
         |t| drop(take(t, CONFIG, "failure_policy")),
         PLACE,
@@ -101,6 +101,36 @@ const MISTAKES: [Mistake; 20] = [
         "also xff_num_trusted_hops",
     ),
     (
+        |t| {
+            replace_in_rules(
+                t,
+                "\"key\": [",
+                "\"match\": { \"path\": { \"exact\": \"/login\" } }, \"key\": [",
+            );
+            take(t, MANAGER, "normalize_path");
+            t.pointer_mut(MANAGER).unwrap()["merge_slashes"] = json!(false);
+        },
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.normalize_path: rule \
+         \"per-key\" looks at the path, which clients may spell in other ways (//login, /x/../login): ",
+        "set normalize_path and merge_slashes to true",
+    ),
+    (
+        |t| {
+            counts_by_path(t);
+            take(t, MANAGER, "normalize_path");
+        },
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.normalize_path: rule ",
+        ": set normalize_path to true",
+    ),
+    (
+        |t| {
+            counts_by_path(t);
+            take(t, MANAGER, "merge_slashes");
+        },
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.merge_slashes: rule ",
+        ": set merge_slashes to true",
+    ),
+    (
         |t| t["static_resources"]["clusters"][1]["name"] = json!("other"),
         "static_resources.clusters: there is no cluster \"redis\", to which the internal listener",
         "add it, or correct the name",
@@ -187,6 +217,10 @@ fn counts_by_client(tree: &mut Value) {
     );
 }
 
+fn counts_by_path(tree: &mut Value) {
+    replace_in_rules(tree, r#"{ "header": "x-api-key" }"#, r#"{ "path": true }"#);
+}
+
 /// A Redis Cluster with these timeouts.
 pub(super) fn leads_to_shards(tree: &mut Value, op_timeout: &str, connect_timeout: &str) {
     let proxy = &mut tree.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1];
@@ -205,9 +239,16 @@ fn leads_by_tcp(tree: &mut Value, fields: Value) {
 }
 
 /// What is done to the shipped configuration without making a mistake.
-const VARIATIONS: [fn(&mut Value); 8] = [
+const VARIATIONS: [fn(&mut Value); 10] = [
     counts_by_client,
     discovers,
+    counts_by_path,
+    |t| {
+        drop((
+            take(t, MANAGER, "normalize_path"),
+            take(t, MANAGER, "merge_slashes"),
+        ))
+    },
     |t| drop(take(t, MANAGER, "use_remote_address")),
     |t| {
         counts_by_client(t);

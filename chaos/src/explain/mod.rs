@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use velocitygate::config::{Config, Problems};
 use velocitygate::matching::Request;
 
+use crate::paths;
 use crate::plugin::{ROOT_ID, plugins};
 use crate::source::Source;
 pub use request::Arguments;
@@ -27,7 +28,7 @@ pub fn explain(arguments: &Arguments) -> Result<String> {
     let file = &arguments.file;
     let request = arguments.described()?;
     let mut text = format!("{request}\n");
-    let (documents, unread) = documents(file)?;
+    let (documents, unread) = documents(file, &request.target())?;
     for document in documents {
         let config =
             Config::parse(&document.bytes).map_err(|it| refused(file, document.problems(&it)))?;
@@ -40,6 +41,10 @@ pub fn explain(arguments: &Arguments) -> Result<String> {
         "The rules also look at what was not described:",
         &hints,
     ));
+    let unread = request.unread();
+    if !unread.is_empty() {
+        text.push_str(&format!("\nNo rule looked at {}.\n", unread.join(", ")));
+    }
     Ok(text)
 }
 
@@ -56,19 +61,27 @@ struct Document {
     /// Where in the file it is; empty when it is the file.
     place: String,
     disabled: bool,
+    /// The settings of Envoy that change the path of the request.
+    changing: Vec<&'static str>,
     bytes: Vec<u8>,
 }
 
 impl Document {
     fn head(&self) -> String {
-        let place = &self.place;
-        match (place.is_empty(), self.disabled) {
-            (true, _) => String::new(),
-            (_, false) => format!("\n{place}\n"),
-            (_, true) => {
-                format!("\n{place}\noff (disabled: true) but where a route turns it on; there:\n")
-            }
+        if self.place.is_empty() {
+            return String::new();
         }
+        let mut head = format!("\n{}\n", self.place);
+        if self.disabled {
+            head.push_str("off (disabled: true) but where a route turns it on; there:\n");
+        }
+        if !self.changing.is_empty() {
+            let settings = self.changing.join(" and ");
+            head.push_str(&format!(
+                "Envoy changes this path by {settings} before the filter sees it: try it as changed\n"
+            ));
+        }
+        head
     }
 
     fn problems(&self, problems: &Problems) -> Vec<String> {
@@ -90,13 +103,14 @@ fn refused(file: &Path, problems: Vec<String>) -> anyhow::Error {
 }
 
 /// Each configuration in a file, and what of the file could not be looked at.
-fn documents(file: &Path) -> Result<(Vec<Document>, Vec<String>)> {
+fn documents(file: &Path, target: &str) -> Result<(Vec<Document>, Vec<String>)> {
     let source = Source::read(file).with_context(|| file.display().to_string())?;
     let envoy = match source {
         Source::Own(bytes) => {
             let own = Document {
                 place: String::new(),
                 disabled: false,
+                changing: Vec::new(),
                 bytes,
             };
             return Ok((vec![own], Vec::new()));
@@ -115,10 +129,12 @@ fn documents(file: &Path) -> Result<(Vec<Document>, Vec<String>)> {
     let documents = plugins.into_iter().map(|plugin| {
         let place = format!("{}.configuration", plugin.place);
         let bytes = plugin.document();
+        let changing = plugin.manager.map(|it| paths::changing(it, target));
         Ok(Document {
             bytes: bytes.map_err(|it| refused(file, vec![format!("{place}: {it}")]))?,
             place: plugin.place,
             disabled: plugin.disabled,
+            changing: changing.unwrap_or_default(),
         })
     });
     Ok((documents.collect::<Result<_>>()?, envoy.unread))
@@ -133,5 +149,9 @@ fn under(config: Rc<Config>, request: &Request<'_>) -> String {
     text
 }
 
+#[cfg(test)]
+mod file_tests;
+#[cfg(test)]
+mod request_tests;
 #[cfg(test)]
 mod tests;

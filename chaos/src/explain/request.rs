@@ -1,5 +1,6 @@
 //! The request as the command line describes it.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, Uri};
 use clap::Args;
-use velocitygate::matching::{Host, Request};
+use velocitygate::matching::Host;
 
 /// The property that `--client-ip` describes.
 const CLIENT: &str = "source.address";
@@ -42,8 +43,8 @@ pub(super) struct Described {
     /// As Envoy has them: names in lower case, and a `Host` header is the authority.
     headers: Vec<(String, Vec<u8>)>,
     properties: Vec<(String, Vec<u8>)>,
-    /// Properties that were asked for and not described.
-    lacking: RefCell<BTreeSet<String>>,
+    /// Properties that were asked for.
+    asked: RefCell<BTreeSet<String>>,
 }
 
 impl Arguments {
@@ -59,7 +60,7 @@ impl Arguments {
         Ok(Described {
             headers,
             properties: self.properties()?,
-            lacking: RefCell::default(),
+            asked: RefCell::default(),
         })
     }
 
@@ -158,15 +159,48 @@ fn owned((name, value): (&str, &str)) -> (String, Vec<u8>) {
 }
 
 impl Described {
+    /// The path and its query.
+    pub(super) fn target(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.header(":path"))
+    }
+
     /// The arguments that describe what was asked for and is not described.
     pub(super) fn hints(&self) -> Vec<String> {
-        let lacking = self.lacking.borrow();
+        let asked = self.asked.borrow();
+        let lacking = asked.iter().filter(|path| self.described(path).is_none());
         let hint = |path: &String| match &**path {
             CLIENT => "--client-ip ADDRESS".to_owned(),
             path => format!("--property {path}=VALUE"),
         };
-        lacking.iter().map(hint).collect()
+        lacking.map(hint).collect()
     }
+
+    /// The arguments that describe what was not asked for.
+    pub(super) fn unread(&self) -> Vec<String> {
+        let asked = self.asked.borrow();
+        let paths = self.properties.iter().map(|(path, _)| path);
+        let argument = |path: &String| match &**path {
+            CLIENT => "--client-ip".to_owned(),
+            path => format!("--property {path}"),
+        };
+        paths
+            .filter(|path| !asked.contains(*path))
+            .map(argument)
+            .collect()
+    }
+
+    fn described(&self, path: &str) -> Option<&[u8]> {
+        value_of(&self.properties, path)
+    }
+
+    fn header(&self, name: &str) -> &[u8] {
+        value_of(&self.headers, name).unwrap_or_default()
+    }
+}
+
+fn value_of<'d>(described: &'d [(String, Vec<u8>)], name: &str) -> Option<&'d [u8]> {
+    let mut known = described.iter();
+    known.find(|(it, _)| it == name).map(|(_, value)| &**value)
 }
 
 impl Host for Described {
@@ -176,24 +210,17 @@ impl Host for Described {
 
     fn property(&self, path: &[String]) -> Option<Vec<u8>> {
         let path = path.join(".");
-        let mut known = self.properties.iter();
-        let found = known.find(|(name, _)| *name == path);
-        if found.is_none() {
-            self.lacking.borrow_mut().insert(path);
-        }
-        found.map(|(_, value)| value.clone())
+        let found = self.described(&path).map(<[u8]>::to_vec);
+        self.asked.borrow_mut().insert(path);
+        found
     }
 }
 
 impl fmt::Display for Described {
     /// The request line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let request = Request::new(self);
-        let get = |name: &str| {
-            let value = request.header_values(name).next().unwrap_or_default();
-            String::from_utf8_lossy(value).into_owned()
-        };
-        let (method, host, target) = (get(":method"), get(":authority"), get(":path"));
-        write!(f, "{method} {host}{target}")
+        let [method, host] = [":method", ":authority"].map(|it| self.header(it));
+        let [method, host] = [method, host].map(String::from_utf8_lossy);
+        write!(f, "{method} {host}{}", self.target())
     }
 }

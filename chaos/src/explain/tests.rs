@@ -1,11 +1,11 @@
+//! What is said of the rules.
+
 use std::fs;
-use std::path::PathBuf;
 
 use clap::Parser;
 use velocitygate::limit::SCRIPT;
 
 use super::*;
-use crate::tools::repository;
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -13,13 +13,13 @@ struct Line {
     arguments: Arguments,
 }
 
-fn explained(file: &Path, words: &[&str]) -> Result<String> {
+pub(super) fn explained(file: &Path, words: &[&str]) -> Result<String> {
     let file = file.display().to_string();
     let words = ["explain", &file].into_iter().chain(words.iter().copied());
     explain(&Line::try_parse_from(words)?.arguments)
 }
 
-fn of_document(document: &str, words: &[&str]) -> String {
+pub(super) fn of_document(document: &str, words: &[&str]) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), document).unwrap();
     explained(file.path(), words).unwrap()
@@ -189,68 +189,6 @@ fn a_leased_limit_is_shown_as_promised_and_as_redis_counts_it() {
 }
 
 #[test]
-fn an_envoy_configuration_is_explained_under_the_place_of_each_plugin() {
-    let text = explained(
-        &repository().join("envoy/envoy.yaml"),
-        &["/", "--header", "x-api-key: a"],
-    )
-    .unwrap();
-    let place = "\n\nstatic_resources.listeners[0].filter_chains[0].filters[0].typed_config.\
-                 http_filters[0].typed_config.config\n\nper-key: counts it\n";
-    assert!(text.contains(place), "{text}");
-    assert!(
-        text.contains(" vg:{per-key:a}:tb charge 1 tb 100 60000000 20 1\n"),
-        "{text}"
-    );
-}
-
-#[test]
-fn a_host_header_is_the_authority_and_an_ipv6_client_has_its_network() {
-    let rules = r#"{ "rules": [{ "name": "r", "key": [{ "host": true }, { "client_ip": {} }],
-        "limit": { "requests": 1, "per": "1s" } }] }"#;
-    for url in ["/", "https://b.test/"] {
-        let words = [url, "--header=HOST: A.test", "--client-ip=2001:db8::1"];
-        let text = of_document(rules, &words);
-        assert!(text.starts_with("GET A.test/\n"), "{text}");
-        assert!(text.contains("vg:{r:a.test|2001:db8::}:tb"), "{text}");
-    }
-}
-
-#[test]
-fn a_filter_that_is_disabled_is_shown_as_off() {
-    let file = repository().join("envoy/per-route.yaml");
-    let text = explained(&file, &["/"]).unwrap();
-    let off = "\noff (disabled: true) but where a route turns it on; there:\n\nlogin: counts it\n";
-    assert!(text.contains(off), "{text}");
-    let on = explained(&repository().join("envoy/minimal.yaml"), &["/"]).unwrap();
-    assert!(!on.contains("off (disabled"), "{on}");
-}
-
-#[test]
-fn what_rules_look_at_and_nobody_described_is_named_with_its_argument() {
-    let rules = r#"{ "rules": [
-        { "name": "route", "match": { "property": [{ "path": ["xds", "route_name"], "exact": "login" }] },
-          "limit": { "requests": 1, "per": "1s" } },
-        { "name": "client", "key": [{ "client_ip": {} }, { "metadata": ["jwt", "sub"] }],
-          "limit": { "requests": 1, "per": "1s" } }] }"#;
-    let text = of_document(rules, &["/"]);
-    let hints = "\nThe rules also look at what was not described:\n\
-                 \x20 --property metadata.filter_metadata.jwt.sub=VALUE\n\
-                 \x20 --client-ip ADDRESS\n\
-                 \x20 --property xds.route_metadata.filter_metadata.jwt.sub=VALUE\n\
-                 \x20 --property xds.route_name=VALUE\n";
-    assert!(text.ends_with(hints), "{text}");
-    let words = [
-        "/",
-        "--client-ip=192.0.2.1",
-        "--property=metadata.filter_metadata.jwt.sub=a",
-        "--property=xds.route_name=login",
-    ];
-    let text = of_document(rules, &words);
-    assert!(!text.contains("not described"), "{text}");
-}
-
-#[test]
 fn a_repeated_header_leads_to_the_counter_of_those_that_differ() {
     let rules = r#"{ "rules": [{ "name": "r", "key": [{ "header": "x-plan" }],
         "limit": { "requests": 1, "per": "1s" } }] }"#;
@@ -263,121 +201,4 @@ fn a_repeated_header_leads_to_the_counter_of_those_that_differ() {
     let text = of_document(rules, &words);
     let counter = "vg:{r:%*}:tb (one for all that send different values)";
     assert!(text.contains(counter), "{text}");
-}
-
-#[test]
-fn the_problems_of_a_bad_file_are_those_of_check_each_in_a_line() {
-    let file = repository().join("filter/tests/data/config/invalid/many_at_once.json");
-    let error = format!("{:#}", explained(&file, &["/"]).unwrap_err());
-    let (checked, _) = crate::check::check(std::slice::from_ref(&file), false);
-    let errors: Vec<_> = checked
-        .lines()
-        .filter(|it| it.contains(": error: "))
-        .collect();
-    assert!(errors.len() > 5, "{checked}");
-    let refused = format!("{}: refused\n{}", file.display(), errors.join("\n"));
-    assert_eq!(error, refused);
-}
-
-#[test]
-fn what_cannot_be_explained_says_what_is_expected() {
-    let good = repository().join("envoy/envoy.yaml");
-    let bad = repository().join("filter/tests/data/config/invalid/per_zero.json");
-    let of_request: [(&[&str], &str); 15] = [
-        (&["http://[/"], EXPECTED_URL),
-        (&["orders"], EXPECTED_URL),
-        (&["api.example.com/orders"], EXPECTED_URL),
-        (&["/a b"], EXPECTED_URL),
-        (&[""], EXPECTED_URL),
-        (&["/", "--header=x"], EXPECTED_HEADER),
-        (&["/", "--header=: x"], EXPECTED_HEADER),
-        (&["/", "--header=:path: /x"], EXPECTED_HEADER),
-        (&["/", "--header=a b: c"], EXPECTED_HEADER),
-        (&["/", "--header=a: b\r\nc: d"], EXPECTED_HEADER),
-        (
-            &["/", "--header=host: a", "--header=Host: b"],
-            "--header: expected one host, found more",
-        ),
-        (
-            &["/", "--property=x"],
-            "--property: expected path=value, such as xds.route_name=login, found \"x\"",
-        ),
-        (&["/", "--method=get"], EXPECTED_METHOD),
-        (&["/", "--method="], EXPECTED_METHOD),
-        (
-            &["/", "--client-ip=[::1]"],
-            "expected an address such as 203.0.113.7 or 2001:db8::7",
-        ),
-    ];
-    for (words, expected) in of_request {
-        let error = format!("{:#}", explained(&good, words).unwrap_err());
-        assert!(error.contains(expected), "{words:?}: {error}");
-    }
-    let of_file = [
-        (bad, "per_zero.json: error: rules[0].limit.per: expected "),
-        (
-            PathBuf::from("/no/such/file"),
-            "/no/such/file: cannot be read",
-        ),
-    ];
-    for (file, expected) in of_file {
-        let error = format!("{:#}", explained(&file, &["/"]).unwrap_err());
-        assert!(error.contains(expected), "{error}");
-    }
-}
-
-const EXPECTED_URL: &str =
-    "expected a URL such as https://api.example.com/, or a path that begins with \"/\", found ";
-const EXPECTED_HEADER: &str = "--header: expected 'name: value', found ";
-const EXPECTED_METHOD: &str = "--method: expected one in upper case such as \"GET\", found ";
-
-#[test]
-fn the_user_and_password_of_a_url_are_not_its_host() {
-    let rules = r#"{ "rules": [{ "name": "r", "key": [{ "host": true }],
-        "limit": { "requests": 1, "per": "1s" } }] }"#;
-    let text = of_document(rules, &["https://user:password@b.test/"]);
-    assert!(text.starts_with("GET b.test/\n"), "{text}");
-}
-
-/// The shipped configuration with its filter read from there.
-fn discovering(path: &str) -> tempfile::NamedTempFile {
-    let text = fs::read_to_string(repository().join("envoy/reload.yaml")).unwrap();
-    let shipped = "path: envoy/reload/velocitygate.yaml";
-    assert!(text.contains(shipped));
-    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-    fs::write(file.path(), text.replace(shipped, &format!("path: {path}"))).unwrap();
-    file
-}
-
-#[test]
-fn a_filter_that_is_discovered_is_explained_from_its_file() {
-    let path = repository().join("envoy/reload/velocitygate.yaml");
-    let path = path.display().to_string();
-    let file = discovering(&path);
-    let text = explained(file.path(), &["/", "--header=x-api-key: a"]).unwrap();
-    let place = format!(".config_discovery({path}).resources[0].typed_config.config\n\nper-key: ");
-    assert!(text.contains(&place), "{text}");
-
-    let missing = discovering("/no/such/file");
-    let error = explained(missing.path(), &["/"]).unwrap_err().to_string();
-    let read = ".config_discovery: /no/such/file cannot be read: No such file";
-    assert!(
-        error.contains("found none\nThe configuration does not end here:\n"),
-        "{error}"
-    );
-    assert!(error.contains(read), "{error}");
-}
-
-#[test]
-fn what_could_not_be_looked_at_is_told_after_what_could() {
-    let text = fs::read_to_string(repository().join("envoy/envoy.yaml")).unwrap();
-    let mut tree: serde_json::Value = serde_norway::from_str(&text).unwrap();
-    tree["dynamic_resources"] = serde_json::json!({ "lds_config": { "ads": {} } });
-    let text = of_document(&tree.to_string(), &["/", "--header=x-api-key: a"]);
-    let told =
-        "\n\nThe configuration does not end here:\n  dynamic_resources.lds_config: it comes from";
-    assert!(
-        text.contains("\nper-key: counts it\n") && text.contains(told),
-        "{text}"
-    );
 }
