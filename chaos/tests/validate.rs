@@ -97,9 +97,10 @@ fn the_shipped_configuration_is_valid_on_both_ends_of_envoy() {
 fn the_examples_that_need_nothing_else_are_valid_as_they_are_on_both_ends_of_envoy() {
     let tools = Tools::find().unwrap();
     for envoy in [tools.envoy().unwrap(), tools.envoy_oldest().unwrap()] {
-        for example in ["envoy/reload.yaml", "envoy/per-route.yaml"] {
+        for name in ["envoy", "minimal", "per-route", "reload"] {
+            let example = format!("envoy/{name}.yaml");
             let output = Command::new(&envoy)
-                .args(["--mode", "validate", "--config-path", example])
+                .args(["--mode", "validate", "--config-path", &example])
                 .current_dir(repository())
                 .output()
                 .unwrap();

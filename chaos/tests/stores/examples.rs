@@ -38,6 +38,10 @@ async fn the_minimal_configuration_limits_on_both_ends_of_envoy() {
     for envoy in [EnvoyVersion::Newest, EnvoyVersion::Oldest] {
         let running = as_it_is("minimal.yaml", |spec| {
             (spec.envoy, spec.store) = (envoy, Store::Direct);
+            // As in the file: for other tests it is STATIC.
+            tweak(spec, |tree| {
+                store_cluster(tree).unwrap()["type"] = json!("STRICT_DNS");
+            });
         })
         .await;
         assert_own_limit_holds(&running).await;
