@@ -1,13 +1,11 @@
 //! Mistakes that let one limit be counted in several places, or in none.
 
-use std::net::IpAddr;
-
 use serde_json::Value;
 
 use super::wiring::{Check, Wiring, find, whole};
 use crate::plugin::field;
 
-pub(super) const CHECKS: [Check; 4] = [hosts, addresses, renamed, lost];
+pub(super) const CHECKS: [Check; 3] = [hosts, renamed, lost];
 
 /// Hosts that share the commands of a plain cluster know nothing of each other.
 fn hosts(wiring: &Wiring<'_>) -> Option<String> {
@@ -23,20 +21,6 @@ fn hosts(wiring: &Wiring<'_>) -> Option<String> {
             )
         })
     })
-}
-
-/// The same, when it is a name that has them.
-fn addresses(wiring: &Wiring<'_>) -> Option<String> {
-    let mut clusters = wiring.plain_stores()?;
-    let cluster = clusters.find(|it| field(it, "type").is_some_and(|it| it == "STRICT_DNS"))?;
-    let address = |it| field(find(it, "socket_address")?, "address")?.as_str();
-    let mut hosts = endpoints(cluster).filter_map(address);
-    let name = hosts.find(|it| it.parse::<IpAddr>().is_err())?;
-    Some(format!(
-        "static_resources.clusters: {} is STRICT_DNS, so each address that {name:?} has counts on \
-         its own, and as many times the limits pass: make it LOGICAL_DNS, which takes one at a time",
-        cluster["name"]
-    ))
 }
 
 /// `redis_proxy` changes the first key of a command and leaves the others as they are.

@@ -8,7 +8,7 @@ use super::wiring_tests::{
 
 const STORE: &str = "/static_resources/clusters/1";
 
-const MISTAKES: [Mistake; 8] = [
+const MISTAKES: [Mistake; 6] = [
     (
         |t| {
             has_hosts(
@@ -31,20 +31,6 @@ const MISTAKES: [Mistake; 8] = [
         },
         "static_resources.clusters: \"redis\" has 3 endpoints, ",
         "name one, or make them a Redis Cluster (envoy/cluster.yaml)",
-    ),
-    (
-        |t| t.pointer_mut(STORE).unwrap()["type"] = json!("STRICT_DNS"),
-        "static_resources.clusters: \"redis\" is STRICT_DNS, so each address that \"toxiproxy\" has ",
-        "make it LOGICAL_DNS, which takes one at a time",
-    ),
-    (
-        |t| {
-            let stand_by = json!({ "priority": 1, "lb_endpoints": [host("redis-2.test")] });
-            let first = json!({ "priority": 0, "lb_endpoints": [host("redis-1.test")] });
-            has_hosts(t, "STRICT_DNS", &[stand_by, first]);
-        },
-        "static_resources.clusters: \"redis\" is STRICT_DNS, so each address that \"redis-1.test\" ",
-        "make it LOGICAL_DNS, which takes one at a time",
     ),
     (
         |t| {
@@ -87,15 +73,7 @@ const MISTAKES: [Mistake; 8] = [
     ),
 ];
 
-const VARIATIONS: [fn(&mut Value); 8] = [
-    // An address that is no name is one.
-    |t| {
-        has_hosts(
-            t,
-            "STRICT_DNS",
-            &[json!({ "lb_endpoints": [host("2001:db8::1")] })],
-        )
-    },
+const VARIATIONS: [fn(&mut Value); 6] = [
     |t| {
         let group = |priority, host| json!({ "priority": priority, "lb_endpoints": [host] });
         has_hosts(
@@ -132,8 +110,6 @@ const VARIATIONS: [fn(&mut Value); 8] = [
         has_two_rules(t);
     },
     |t| routes_keys(t, json!({ "routes": [{ "cluster": "redis" }] })),
-    // Not where counters are.
-    |t| t["static_resources"]["clusters"][2]["type"] = json!("STRICT_DNS"),
 ];
 
 #[test]
