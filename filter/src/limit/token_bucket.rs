@@ -26,8 +26,9 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// The longest that a bucket may take to fill, rounded up.
-    pub(super) const LONGEST_RESET: Micros = Micros(BUCKET_FILL_MAX.0.saturating_add(1));
+    /// The longest that a bucket may take to fill, and more than a change of its rate rounds that up
+    /// by: 3.2e15 microseconds in doubles, at most 7 ([`Level::convert`]).
+    pub(super) const LONGEST_RESET: Micros = Micros(BUCKET_FILL_MAX.0.saturating_add(8));
 
     /// The time in which this many tokens are gained, rounded down.
     pub fn refill_time(&self, tokens: u64) -> Micros {

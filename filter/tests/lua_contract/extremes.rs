@@ -6,6 +6,7 @@ use velocitygate::units::{Micros, RedisTime};
 
 use crate::clockless::{Clockless, Held};
 use crate::limits::{LARGEST, LATEST_US, LONGEST_FILL_US, LONGEST_PER_MS, START_US, largest_burst};
+use crate::pair::Pair;
 use crate::redis_server::RedisServer;
 
 /// What is taken of `limit` at one instant, in `1 / requests` microseconds.
@@ -192,5 +193,27 @@ fn a_bucket_that_is_one_tick_short_of_a_token_does_not_have_it() {
                 now += wait;
             }
         }
+    }
+}
+
+/// Tokens that are counted at another rate are rounded up. A bucket that takes the longest to fill
+/// once waited a few microseconds longer than a reply may say, and its call was a failure.
+#[test]
+fn a_changed_rate_of_the_longest_bucket_fits_into_a_reply() {
+    let server = RedisServer::start();
+    let mut redis = Clockless::new(&server);
+    let mut pair = Pair::new(&mut redis);
+    let burst = 36_525;
+    for (per_ms, count) in [(86_399_999, burst - 1), (86_400_000, 1)] {
+        let bucket = Limit::TokenBucket(TokenBucket {
+            requests: 1,
+            per: Micros::from_millis(per_ms),
+            burst,
+        });
+        let demand = Demand {
+            count,
+            buckets: vec![(b"vg:{longest}:tb", bucket, 1)],
+        };
+        assert_eq!(pair.charge(&demand).admitted, count);
     }
 }
