@@ -14,13 +14,14 @@ pub(super) trait Level {
     fn charge(&mut self, tokens: u64);
 
     /// Takes back tokens that were charged at `taken_at`, as far as they still count, and returns
-    /// how many.
+    /// how many. Nothing is changed before.
     fn refund(&mut self, tokens: u64, taken_at: u64) -> u64;
 
     /// Where a rule stands whose requests cost `cost` tokens.
     fn standing(&self, cost: u64) -> Standing;
 
-    /// What is to be remembered, when it is something else than was read.
+    /// What is to be remembered, when it is something else than was read: also before any charge,
+    /// where another limit or clock wrote what was read.
     fn changed(&self) -> Option<State>;
 }
 
@@ -54,18 +55,17 @@ pub fn charge_all(rules: &mut [(Limit, &mut State, u64)], count: u64, now: Redis
 /// Takes back what was charged for requests that were not made after all; returns how many tokens
 /// each rule gave back. `states` are those of the rules of `refund`.
 pub fn refund_all(refund: &Refund<'_>, states: &mut [&mut State], now: RedisTime) -> Vec<u64> {
-    let in_time = refund.taken_at <= now;
     let rules = refund.demand.buckets.iter().zip(states);
     rules
         .map(|((_, limit, cost), state)| {
             let mut level = limit.level(state, now.0);
             let tokens = refund.demand.count.saturating_mul(*cost);
-            let given = if in_time {
-                level.refund(tokens, refund.taken_at.0)
-            } else {
-                0
+            let counts = refund.taken_at <= now && level.changed().is_none();
+            let given = match counts {
+                true => level.refund(tokens, refund.taken_at.0),
+                false => 0,
             };
-            if let Some(changed) = level.changed() {
+            if let (1.., Some(changed)) = (given, level.changed()) {
                 **state = changed;
             }
             given

@@ -122,13 +122,9 @@ impl charge::Level for Level {
 
     fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
         let ends = taken_at.saturating_add(self.window.per.0);
-        // What a clock that was set back gathered is of no one instant.
-        let entries = match self.changed {
-            true => &mut [],
-            false => self.log.entries.as_mut_slice(),
-        };
         let mut given = 0;
-        for entry in entries.iter_mut().skip_while(|entry| entry.ends < ends) {
+        let entries = self.log.entries.iter_mut();
+        for entry in entries.skip_while(|entry| entry.ends < ends) {
             if entry.ends == ends {
                 given = tokens.min(entry.count);
                 entry.count = entry.count.saturating_sub(given);

@@ -209,7 +209,10 @@ impl charge::Level for Level {
 
     fn refund(&mut self, tokens: u64, taken_at: u64) -> u64 {
         // Since the charge the bucket may have been full, and would then have gained nothing. So
-        // what it has gained since is kept.
+        // what it has gained since is kept; at another limit's rate nobody knows how much that is.
+        if self.rate != self.bucket.rate() {
+            return 0;
+        }
         let gained = self.rate.ticks_of_us(self.now_us.saturating_sub(taken_at));
         let ticks = self.rate.ticks(tokens.min(self.bucket.burst));
         let ticks = ticks.saturating_sub(gained).min(self.taken);

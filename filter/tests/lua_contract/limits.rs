@@ -60,7 +60,8 @@ fn windowed(
     (requests, per()).prop_map(move |(requests, per)| limit(Window { requests, per }))
 }
 
-/// Two limits of one algorithm, of which the second may differ in the requests alone.
+/// Two limits of one algorithm, of which the second may differ in the requests alone, or a bucket in
+/// its burst.
 pub(crate) fn two_limits() -> impl Strategy<Value = [Limit; 2]> {
     let two = prop_oneof![
         prop::array::uniform2(token_bucket()),
@@ -73,6 +74,12 @@ pub(crate) fn two_limits() -> impl Strategy<Value = [Limit; 2]> {
             (&mut second, same_per)
         {
             it.per = first.per();
+        }
+        if let (Limit::TokenBucket(it), Limit::TokenBucket(first), true) =
+            (&mut second, first, same_per)
+        {
+            let burst = it.burst.min(largest_burst(first.requests, first.per));
+            *it = TokenBucket { burst, ..first };
         }
         [first, second]
     })

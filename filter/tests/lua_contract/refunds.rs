@@ -108,3 +108,63 @@ fn a_refund_of_all_that_there_is_leaves_nothing_behind() {
     assert_eq!(pair.refund(&refund(5, taken)), [5; 4]);
     assert_eq!(remaining(&mut pair), [10; 4]);
 }
+
+/// One key of each algorithm, of which `requests` may pass in so many seconds.
+fn limits(requests: u64, seconds: u64) -> [(&'static [u8], Limit, u64); 4] {
+    let per = Micros::from_secs(seconds);
+    RULES.map(|(key, limit, cost)| {
+        let limit = match limit {
+            Limit::TokenBucket(bucket) => Limit::TokenBucket(TokenBucket {
+                requests,
+                per,
+                ..bucket
+            }),
+            Limit::FixedWindow(_) => Limit::FixedWindow(Window { requests, per }),
+            Limit::SlidingWindow(_) => Limit::SlidingWindow(Window { requests, per }),
+            Limit::SlidingLog(_) => Limit::SlidingLog(Window { requests, per }),
+        };
+        (key, limit, cost)
+    })
+}
+
+/// A lease that was taken at a fast rate and regained once came back at what it is worth at a slow
+/// one: of what others had used.
+#[test]
+fn i4_a_refund_after_the_rate_was_cut_gives_back_nothing_that_others_used() {
+    let server = RedisServer::start();
+    let mut redis = Clockless::new(&server);
+    let mut pair = Pair::new(&mut redis);
+    let [old, new] = [100, 1].map(|requests| limits(requests, 1)[0]);
+    let ask = |bucket, count| Demand {
+        count,
+        buckets: vec![bucket],
+    };
+    let taken_at = RedisTime(pair.charge(&ask(old, 5)).now.0);
+    pair.now += 100_000;
+    assert_eq!(pair.charge(&ask(new, 8)).admitted, 8);
+    pair.now += 1;
+    let demand = ask(old, 5);
+    assert_eq!(pair.refund(&Refund { demand, taken_at }), [0]);
+    assert_eq!(pair.charge(&ask(new, 9)).admitted, 2);
+}
+
+/// It once wrote the key all the same, as its own limit reads it.
+#[test]
+fn a_refund_that_gives_nothing_back_leaves_the_key_as_it_was() {
+    let server = RedisServer::start();
+    for seconds in [[60, 1], [1, 60]] {
+        let mut redis = Clockless::new(&server);
+        redis.redis.ask(&[b"FLUSHDB"], |_| ());
+        let mut pair = Pair::new(&mut redis);
+        let [old, new] = seconds.map(|seconds| limits(10, seconds).to_vec());
+        let ask = |buckets, count| Demand { count, buckets };
+        let taken_at = RedisTime(pair.charge(&ask(old.clone(), 5)).now.0);
+        pair.now += 180_000_000;
+        assert_eq!(pair.charge(&ask(new.clone(), 10)).admitted, 10);
+        pair.now += 1;
+        let refused = pair.charge(&ask(new.clone(), 1));
+        let demand = ask(old, 5);
+        assert_eq!(pair.refund(&Refund { demand, taken_at }), [0; 4]);
+        assert_eq!(pair.charge(&ask(new, 1)), refused);
+    }
+}

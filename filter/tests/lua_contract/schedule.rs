@@ -56,8 +56,9 @@ fn clock_move() -> impl Strategy<Value = Move> {
 fn step() -> impl Strategy<Value = Step> {
     let cost = prop_oneof![1 => Just(0), 4 => Just(1), 3 => any_size(LARGEST)];
     let count = prop_oneof![2 => Just(1), 3 => 1_u64..=2_000];
-    let changed = prop::bool::weighted(0.15);
-    let limits = prop::array::uniform3(changed);
+    // Now and then, or in turns as while a change is rolled out.
+    let changed = |often| prop::array::uniform3(prop::bool::weighted(often));
+    let limits = prop_oneof![3 => changed(0.15), 1 => changed(0.5)];
     let costs = prop::array::uniform3(cost);
     let refund = (0_usize..4, 1_u64..2_000);
     let refund = prop::option::weighted(0.3, refund);

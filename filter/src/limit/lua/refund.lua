@@ -9,8 +9,9 @@
 -- Commands           TIME, and those of the algorithms; complexity, expiry: theirs
 --
 -- A window gives back where the charge was counted, a bucket what it cannot have regained since: so
--- none has ever more room than if the charge had not been made. A charge that lies ahead, because
--- Redis's clock was set back, gives nothing back.
+-- none has ever more room than if the charge had not been made. What another limit or a clock that
+-- was set back made of the key since, and a charge that lies ahead, give nothing back; and what gives
+-- nothing back leaves the key as it was.
 
 local count, taken_at = tonumber(ARGV[2]), tonumber(ARGV[3])
 local rules = {}
@@ -22,7 +23,8 @@ local reply = {}
 for i, rule in ipairs(rules) do
   local algorithm = rule.algorithm
   local tokens = count * rule.cost
-  reply[i] = taken_at <= now and algorithm.refund(rule, tokens, taken_at) or 0
-  if reply[i] > 0 or rule.changed then save(rule, algorithm.reset(rule)) end
+  local counts = taken_at <= now and not rule.changed
+  reply[i] = counts and algorithm.refund(rule, tokens, taken_at) or 0
+  if reply[i] > 0 then save(rule, algorithm.reset(rule)) end
 end
 return reply

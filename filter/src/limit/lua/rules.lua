@@ -3,11 +3,12 @@
 --
 -- An algorithm is a function, so that a call makes only what it uses, that returns
 --   read(rule)              finds what is stored under rule.key as of rule.now; sets rule.changed
---                           when it must be saved even if nothing is charged
+--                           when another limit or clock wrote it, so that a charge must save it even
+--                           if it takes nothing
 --   lots(rule, size, most)  how many lots of `size` tokens there is room for, at most `most`
 --   charge(rule, tokens)    takes tokens that there is room for
 --   refund(rule, tokens, at)  takes back tokens that were charged then, as far as they still
---                           count; returns how many
+--                           count, where nothing is changed; returns how many
 --   save(rule, ttl)         writes what is to be kept, to expire after `ttl` milliseconds
 --   retry(rule)             retry_us of the reply
 --   reset(rule)             reset_us of the reply

@@ -94,7 +94,7 @@ local function sliding_log()
   -- The entry of that instant gives back. All from there on are rewritten, as their sums change.
   local function refund(rule, tokens, taken_at)
     local ends = taken_at + rule.per
-    if not rule.first or rule.stale or ends > rule.last.ends then return 0 end
+    if not rule.first or ends > rule.last.ends then return 0 end
     local tail, it = rule.head, rule.first
     if it.ends < ends then
       tail, it = search(rule, function(it) return it and it.ends >= ends end)

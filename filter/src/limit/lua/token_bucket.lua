@@ -132,8 +132,10 @@ local function token_bucket()
   end
 
   -- Since the charge the bucket may have been full, and would then have gained nothing. So what it
-  -- has gained since is kept, at most all of it. A part of a token that is given back counts as one.
+  -- has gained since is kept, at most all of it; at another limit's rate nobody knows how much that
+  -- is. A part of a token that is given back counts as one.
   local function refund(rule, tokens, at)
+    if rule.rate ~= rule.own then return 0 end
     local us, fraction = span(rule.rate, math.min(tokens, rule.burst))
     us = us - (rule.now - at)
     if us < 0 then return 0 end
