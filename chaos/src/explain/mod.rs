@@ -4,6 +4,7 @@
 mod request;
 mod rules;
 mod store;
+mod untried;
 
 use std::path::Path;
 use std::rc::Rc;

@@ -7,13 +7,17 @@ use velocitygate::config::{Config, Counted, OnFailure, Rule, Treatment};
 use velocitygate::limit::{Limit, TokenBucket};
 use velocitygate::matching::{HostPattern, Mismatch, Request, TextTest, ValueTest, redis_key};
 
+use super::untried;
+
 /// A paragraph for each rule, in the order of the configuration.
 pub(super) fn explain(config: &Config, request: &Request<'_>) -> Vec<String> {
     let mut applicable: BTreeMap<usize, Treatment> = config.applicable(request).collect();
     let leases = spends_leases(config, &applicable);
     let rules = config.rules.iter().enumerate();
     let paragraph = |(index, rule): (usize, &Rule)| {
-        let said = match applicable.remove(&index) {
+        let treatment = applicable.remove(&index);
+        let untried = treatment.is_some().then(|| untried::explain(rule, request));
+        let said = match treatment {
             Some(Treatment::Count(counted)) => counts(config, rule, &counted, leases),
             Some(Treatment::Unlimited) => "passes: its override is unlimited".to_owned(),
             Some(Treatment::Skip) => {
@@ -30,7 +34,8 @@ pub(super) fn explain(config: &Config, request: &Request<'_>) -> Vec<String> {
             }
         };
         let shadow = if rule.shadow { " (shadow)" } else { "" };
-        format!("{}{shadow}: {said}", rule.name)
+        let untried = untried.unwrap_or_default();
+        format!("{}{shadow}: {said}{untried}", rule.name)
     };
     rules.map(paragraph).collect()
 }

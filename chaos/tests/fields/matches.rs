@@ -1,6 +1,9 @@
 //! `match`: every test of every source.
 
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use velocitygate_chaos::stack::KEY_HEADER;
 use velocitygate_chaos::stack::envoy_config::connection_manager;
 
 use crate::common::{PATIENT, Running, Seen, rule, with};
@@ -107,6 +110,54 @@ async fn parameters_are_tested_whatever_their_spelling_and_place() {
         ),
     ])
     .await;
+}
+
+/// A client that makes every try of an expression dear counts under its rule instead, and others
+/// have their counts meanwhile.
+#[tokio::test]
+async fn a_value_too_long_for_a_regex_counts_as_one_that_fits() {
+    let bot = json!({ "name": "user-agent", "regex": "(?i).*(?:bot|crawler|spider|slurp).*" });
+    let rules = json!([
+        one_of("bots", json!({ "headers": [bot] })),
+        rule("all", 10_000),
+    ]);
+    let running = Running::start(PATIENT, rules, |_| ()).await;
+    for (bytes, counted) in [(4096, false), (4097, true)] {
+        let agent = "b".repeat(bytes);
+        let sent = [("user-agent", agent.as_str()), (KEY_HEADER, "edge")];
+        let seen = Seen::of(get(&running, "/bots/", &sent)).await;
+        assert_eq!((seen.status, seen.has_limits()), (200, counted), "{bytes}");
+    }
+
+    let agent = "b".repeat(57_000);
+    let (mut attack, mut others) = (JoinSet::new(), JoinSet::new());
+    for n in 0..20 {
+        let long = [("user-agent", agent.as_str()), (KEY_HEADER, "mallory")];
+        let attacker = [(); 10].map(|()| get(&running, "/bots/", &long));
+        attack.spawn(in_turn(attacker));
+        let other = [(); 10].map(|()| running.get("/all/", &n.to_string()));
+        others.spawn(in_turn(other));
+    }
+    let attack = attack.join_all().await.concat();
+    let of = |status| attack.iter().filter(|told| told.0 == status).count();
+    assert_eq!((of(200), of(429)), (1, 199));
+    let others = others.join_all().await.concat();
+    assert!(others.iter().all(|told| *told == (200, true)), "{others:?}");
+    let calls = running.sample().await.redis_calls;
+    assert!(
+        calls["ok"] > 0 && calls["ok"] == calls.values().sum::<u64>(),
+        "{calls:?}"
+    );
+}
+
+/// The status of each, and whether it tells of limits.
+async fn in_turn(requests: [RequestBuilder; 10]) -> Vec<(u16, bool)> {
+    let mut told = Vec::new();
+    for request in requests {
+        let seen = Seen::of(request).await;
+        told.push((seen.status, seen.has_limits()));
+    }
+    told
 }
 
 #[tokio::test]

@@ -15,6 +15,6 @@ pub use key::{
     Key, KeyRecipe, MetadataPaths, Part, REDIS_KEY_BYTES_MAX, Readings, VALUE_BYTES_MAX, redis_key,
 };
 pub use matcher::{HostPattern, Matcher, Mismatch, NamedTest, PropertyTest};
-pub use pattern::{PATTERN_COMPILED_BYTES_MAX, Pattern};
+pub use pattern::{PATTERN_COMPILED_BYTES_MAX, PATTERN_VALUE_BYTES_MAX, Pattern};
 pub use request::{Host, Request, is_grpc};
 pub use value_test::{TextTest, ValueTest};

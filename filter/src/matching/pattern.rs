@@ -2,9 +2,15 @@
 
 use regex_lite::{Regex, RegexBuilder};
 
-/// The largest compiled expression, in bytes. Together with the length of a value, which Envoy
-/// bounds, it bounds the time of a match: that is linear in both.
+/// The largest compiled expression, in bytes. Together with [`PATTERN_VALUE_BYTES_MAX`] it bounds
+/// the time of a match: that is linear in both.
 pub const PATTERN_COMPILED_BYTES_MAX: usize = 16 * 1024;
+
+/// The most bytes that one test tries an expression on, in all values of its name together.
+pub const PATTERN_VALUE_BYTES_MAX: usize = 4 * 1024;
+
+/// What a value costs at least of those bytes: a try is dear even on an empty one.
+const TRY_BYTES: usize = 64;
 
 /// What makes an expression one of the whole value.
 const OPENED: &str = r"\A(?:";
@@ -45,9 +51,14 @@ impl Pattern {
         source.unwrap_or(whole)
     }
 
-    /// Whether the whole value fits. Bytes that are not UTF-8 count as U+FFFD.
-    pub fn fits(&self, value: &[u8]) -> bool {
-        self.0.is_match(&String::from_utf8_lossy(value))
+    /// Whether a whole value fits. Bytes that are not UTF-8 count as U+FFFD.
+    ///
+    /// `left` is what the test may still spend: [`PATTERN_VALUE_BYTES_MAX`] at first. A value beyond
+    /// that is not tried, `None`, and counts as one that fits: a worker serves nobody else meanwhile,
+    /// and a rule can only restrict, so the client that sends so much gains nothing.
+    pub fn try_on(&self, value: &[u8], left: &mut usize) -> Option<bool> {
+        *left = left.checked_sub(value.len().max(TRY_BYTES))?;
+        Some(self.0.is_match(&String::from_utf8_lossy(value)))
     }
 }
 
@@ -64,7 +75,36 @@ mod tests {
     use super::*;
 
     fn fits(source: &str, value: &[u8]) -> bool {
-        Pattern::new(source).unwrap().fits(value)
+        let mut left = PATTERN_VALUE_BYTES_MAX;
+        let tried = Pattern::new(source).unwrap().try_on(value, &mut left);
+        tried.unwrap()
+    }
+
+    /// What becomes of values of these lengths under one test, none of which fits.
+    fn tried(lengths: &[usize]) -> Vec<Option<bool>> {
+        let pattern = Pattern::new("b+").unwrap();
+        let mut left = PATTERN_VALUE_BYTES_MAX;
+        let lengths = lengths.iter();
+        let each = lengths.map(|length| pattern.try_on(&vec![b'a'; *length], &mut left));
+        each.collect()
+    }
+
+    #[test]
+    fn a_longer_value_than_a_test_may_try_is_not_tried() {
+        const ALL: usize = PATTERN_VALUE_BYTES_MAX;
+        assert_eq!(tried(&[ALL]), [Some(false)]);
+        assert_eq!(tried(&[ALL + 1]), [None]);
+        assert_eq!(tried(&[ALL / 2, ALL / 2]), [Some(false); 2]);
+        assert_eq!(tried(&[ALL / 2, ALL / 2 + 1]), [Some(false), None]);
+    }
+
+    #[test]
+    fn more_values_than_a_test_may_try_are_not_tried() {
+        const MOST: usize = PATTERN_VALUE_BYTES_MAX / TRY_BYTES;
+        let mut expected = vec![Some(false); MOST];
+        assert_eq!(tried(&[0; MOST]), expected);
+        expected.push(None);
+        assert_eq!(tried(&[0; MOST + 1]), expected);
     }
 
     #[test]
