@@ -28,8 +28,7 @@ pub(super) struct Lie {
     /// What is wrong with it.
     pub(super) name: &'static str,
     pub(super) act: Act,
-    /// Whether it condemns the whole store. An error reply of unknown meaning does not: it may be
-    /// about one key.
+    /// Whether it condemns the whole store. An error that concerns one key does not.
     pub(super) opens: bool,
     /// Whether the answer begins with a proper one. `redis_proxy` hands that on and keeps the
     /// surplus, so that behind it nobody can see the lie.
@@ -123,13 +122,19 @@ pub(super) const LIES: &[Lie] = &[
         "a number beyond 64 bits",
         b"*5\r\n:1\r\n:7\r\n:99999999999999999999\r\n:0\r\n:0\r\n",
     ),
+    say("an error without text", b"-\r\n"),
+    say("an error that is not UTF-8", b"-\xff\xfe \x00\r\n"),
+    say("an error that nobody knows", b"-ERR something new\r\n"),
+    lie(
+        "a refusal to serve strangers",
+        Act::Hang(b"-DENIED Redis is running in protected mode\r\n"),
+    ),
     Lie {
         opens: false,
-        ..say("an error without text", b"-\r\n")
-    },
-    Lie {
-        opens: false,
-        ..say("an error that is not UTF-8", b"-\xff\xfe \x00\r\n")
+        ..say(
+            "a script that fails",
+            b"-ERR user_script:1: attempt to index a nil value script: on @user_script:1.\r\n",
+        )
     },
     lie(
         "a line that never ends",

@@ -2,6 +2,9 @@
 //! that learns of it, the policy for those who ask meanwhile, and that nothing is left of it.
 
 use redis::{RedisResult, Value, from_redis_value};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use velocitygate::resp::ErrorClass;
 use velocitygate_chaos::stack::{EnvoyVersion, Redis, RedisProgram, RedisSpec};
 
 use crate::common::eventually;
@@ -222,9 +225,30 @@ async fn i5_an_error_of_one_key_or_of_the_script_never_opens_the_breaker(version
         // A value that no script wrote counts as none.
         ward.say("SET vg:{deny:trudy}:tb garbage").await.unwrap();
         ward.counts("trudy").await;
+        how_a_script_says_that_it_failed(&ward).await;
         // A script that Redis forgot is sent again.
         ward.say("SCRIPT FLUSH").await.unwrap();
         ward.shrugs_off("walter", "noscript", 200).await;
+    }
+}
+
+/// No value makes the script itself fail; if one ever does, it is told from an error of the store,
+/// as each product words it.
+async fn how_a_script_says_that_it_failed(ward: &Ward) {
+    let stream = TcpStream::connect(ward.redis().address()).await.unwrap();
+    let mut redis = BufReader::new(stream);
+    for (script, expected) in [
+        ("return redis.call('GET', KEYS[1])", ErrorClass::Wrongtype),
+        ("local it = nil; return it.field", ErrorClass::Script),
+        ("error('unheard of')", ErrorClass::Script),
+        ("redis.call('NONSUCH')", ErrorClass::Other),
+    ] {
+        let command = format!("EVAL \"{script}\" 1 vg:{{deny:mallory}}:tb\r\n");
+        redis.write_all(command.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        redis.read_line(&mut reply).await.unwrap();
+        let error = reply.strip_prefix('-').unwrap_or_else(|| panic!("{reply}"));
+        assert_eq!(ErrorClass::of(error.as_bytes()), expected, "{reply}");
     }
 }
 

@@ -110,8 +110,9 @@ impl Reading {
     }
 }
 
-/// The cause that an error of the whole store feeds to the breaker; `None` for errors that say
-/// nothing about the store.
+/// The cause that an error feeds to the breaker; `None` for those that are known to concern one key
+/// alone. Any other is a failure of the store, however new: a store that only says what nobody
+/// understands serves nobody.
 const fn cause(class: ErrorClass) -> Option<Cause> {
     match class {
         ErrorClass::Oom => Some(Cause::Oom),
@@ -120,13 +121,14 @@ const fn cause(class: ErrorClass) -> Option<Cause> {
         ErrorClass::Busy => Some(Cause::Busy),
         ErrorClass::Misconf => Some(Cause::Misconf),
         ErrorClass::Auth => Some(Cause::Auth),
-        ErrorClass::Cluster => Some(Cause::Cluster),
+        ErrorClass::Cluster | ErrorClass::Crossslot => Some(Cause::Cluster),
         // A store that forgets a script while it runs it, or can run none, serves nobody.
-        ErrorClass::MaxClients | ErrorClass::Unsupported | ErrorClass::Noscript => {
-            Some(Cause::Other)
-        }
+        ErrorClass::MaxClients
+        | ErrorClass::Unsupported
+        | ErrorClass::Noscript
+        | ErrorClass::Other => Some(Cause::Other),
         ErrorClass::Unreachable => Some(Cause::Unreachable),
-        ErrorClass::Crossslot | ErrorClass::Wrongtype | ErrorClass::Other => None,
+        ErrorClass::Wrongtype | ErrorClass::Script => None,
     }
 }
 

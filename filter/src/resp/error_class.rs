@@ -15,7 +15,7 @@ pub enum ErrorClass {
     /// its configuration forbids to serve.
     Misconf,
     /// `NOAUTH`, `WRONGPASS`, `NOPERM`, a script that may not do what it does, a command that is
-    /// too long before a login: not with these credentials.
+    /// too long before a login: not with these credentials. `DENIED`: in protected mode nobody.
     Auth,
     /// `CLUSTERDOWN`, `TRYAGAIN`, `MOVED`, `ASK`: the slot is not served here now.
     Cluster,
@@ -30,17 +30,19 @@ pub enum ErrorClass {
     Noscript,
     /// `WRONGTYPE`: somebody else's value lies under this key.
     Wrongtype,
+    /// The script itself failed, at what it found under its key.
+    Script,
     /// What `redis_proxy` itself says when it gets no reply for us: `upstream failure`,
     /// `no upstream host`, `upstream protocol error` (Envoy 1.40,
     /// `redis_proxy/command_splitter_impl.h`, `Response`).
     Unreachable,
-    /// Anything else, and an error without text.
+    /// Anything else, and an error without text. Nobody knows that it concerns one key alone.
     Other,
 }
 
 impl ErrorClass {
     /// Every class.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Oom,
         Self::Readonly,
         Self::Loading,
@@ -53,6 +55,7 @@ impl ErrorClass {
         Self::Unsupported,
         Self::Noscript,
         Self::Wrongtype,
+        Self::Script,
         Self::Unreachable,
         Self::Other,
     ];
@@ -71,13 +74,14 @@ impl ErrorClass {
             "LOADING" => Self::Loading,
             "BUSY" => Self::Busy,
             "MISCONF" | "NOREPLICAS" | "MASTERDOWN" => Self::Misconf,
-            "NOAUTH" | "WRONGPASS" | "NOPERM" => Self::Auth,
+            "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => Self::Auth,
             "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" => Self::Cluster,
             "CROSSSLOT" => Self::Crossslot,
             "NOSCRIPT" => Self::Noscript,
             "WRONGTYPE" => Self::Wrongtype,
             _ if text.starts_with("ERR max number of clients") => Self::MaxClients,
-            _ if DENIED.iter().any(|error| text.starts_with(error)) => Self::Auth,
+            _ if is_of_the_script(text) => Self::Script,
+            _ if NO_RIGHTS.iter().any(|error| text.starts_with(error)) => Self::Auth,
             _ if UNSUPPORTED.iter().any(|error| text.starts_with(error)) => Self::Unsupported,
             _ if PROXY_ERRORS.iter().any(|error| text.starts_with(error)) => Self::Unreachable,
             _ => Self::Other,
@@ -98,6 +102,7 @@ impl ErrorClass {
             Self::Misconf
             | Self::MaxClients
             | Self::Unsupported
+            | Self::Script
             | Self::Unreachable
             | Self::Other => "other",
         }
@@ -107,7 +112,7 @@ impl ErrorClass {
 /// What Redis 7.0, Redis 6.2 and later ones say of a user who may run the script, but not the
 /// commands in it; and what all say, and then hang up, when one who has not logged in yet sends
 /// more than ten words or a long one, as a script's command is.
-const DENIED: [&str; 4] = [
+const NO_RIGHTS: [&str; 4] = [
     "ERR The user executing the script can't",
     "The user executing the script can't",
     "ERR ACL failure in script",
@@ -125,6 +130,13 @@ const PROXY_ERRORS: [&str; 3] = [
     "no upstream host",
     "upstream protocol error",
 ];
+
+/// Whether Lua says so, by the line of the script: `ERR user_script:3: attempt to index …` since
+/// Redis 7.0 and in Valkey, without `ERR` before.
+fn is_of_the_script(text: &str) -> bool {
+    let text = text.strip_prefix("ERR ").unwrap_or(text);
+    text.starts_with("user_script:")
+}
 
 /// The error that a script met, without what Redis 6 puts before it:
 /// `ERR Error running script (call to f_<sha>): @user_script:3: @user_script: 3: -OOM …`, of which
@@ -147,68 +159,110 @@ fn without_script_prefix(error: &str) -> &str {
 mod tests {
     use super::*;
 
+    /// A class, its label, and errors of it.
+    const ROWS: &[(ErrorClass, &str, &[&str])] = &[
+        (ErrorClass::Oom, "oom", &["OOM command not allowed"]),
+        (
+            ErrorClass::Readonly,
+            "readonly",
+            &["READONLY You can't write"],
+        ),
+        (ErrorClass::Loading, "loading", &["LOADING", "LOADING x"]),
+        (
+            ErrorClass::Busy,
+            "busy",
+            &["BUSY Redis is busy running a script."],
+        ),
+        (
+            ErrorClass::Misconf,
+            "other",
+            &["MISCONF x", "NOREPLICAS x", "MASTERDOWN x"],
+        ),
+        (
+            ErrorClass::Auth,
+            "auth",
+            &["NOAUTH x", "WRONGPASS x", "NOPERM x", "DENIED x"],
+        ),
+        (
+            ErrorClass::Auth,
+            "auth",
+            &[
+                "ERR The user executing the script can't run this command or subcommand",
+                "ERR ACL failure in script: User app has no permissions to run 'set'",
+                "ERR Protocol error: unauthenticated multibulk length",
+                "ERR Protocol error: unauthenticated bulk length",
+            ],
+        ),
+        (
+            ErrorClass::Cluster,
+            "cluster",
+            &["CLUSTERDOWN x", "TRYAGAIN x"],
+        ),
+        (
+            ErrorClass::Cluster,
+            "cluster",
+            &["MOVED 39 [::1]:1", "ASK 39 [::1]:1"],
+        ),
+        (
+            ErrorClass::MaxClients,
+            "other",
+            &[
+                "ERR max number of clients reached",
+                "ERR max number of clients + cluster connections reached",
+            ],
+        ),
+        (
+            ErrorClass::Unreachable,
+            "other",
+            &["upstream failure", "no upstream host"],
+        ),
+        (
+            ErrorClass::Unreachable,
+            "other",
+            &["upstream protocol error"],
+        ),
+        (
+            ErrorClass::Noscript,
+            "noscript",
+            &["NOSCRIPT No matching script."],
+        ),
+        (
+            ErrorClass::Wrongtype,
+            "wrongtype",
+            &["WRONGTYPE Operation against a key"],
+        ),
+        (
+            ErrorClass::Script,
+            "other",
+            &["ERR user_script:3: attempt to index a nil value script: on @user_script:3."],
+        ),
+        (
+            ErrorClass::Other,
+            "other",
+            &[
+                "",
+                "ERR syntax error",
+                "ERR Unknown Redis command called from script script: 1f2e, on @user_script:3.",
+            ],
+        ),
+        (
+            ErrorClass::Crossslot,
+            "cluster",
+            &["CROSSSLOT Keys in request"],
+        ),
+        (
+            ErrorClass::Unsupported,
+            "other",
+            &[
+                "ERR unknown command 'EVALSHA'",
+                "unsupported command 'evalsha'",
+            ],
+        ),
+    ];
+
     #[test]
     fn every_error_has_its_class_and_its_label() {
-        use ErrorClass as C;
-        let rows: &[(C, &str, &[&str])] = &[
-            (C::Oom, "oom", &["OOM command not allowed"]),
-            (C::Readonly, "readonly", &["READONLY You can't write"]),
-            (C::Loading, "loading", &["LOADING", "LOADING x"]),
-            (C::Busy, "busy", &["BUSY Redis is busy running a script."]),
-            (
-                C::Misconf,
-                "other",
-                &["MISCONF x", "NOREPLICAS x", "MASTERDOWN x"],
-            ),
-            (C::Auth, "auth", &["NOAUTH x", "WRONGPASS x", "NOPERM x"]),
-            (
-                C::Auth,
-                "auth",
-                &[
-                    "ERR The user executing the script can't run this command or subcommand",
-                    "ERR ACL failure in script: User app has no permissions to run 'set'",
-                    "ERR Protocol error: unauthenticated multibulk length",
-                    "ERR Protocol error: unauthenticated bulk length",
-                ],
-            ),
-            (C::Cluster, "cluster", &["CLUSTERDOWN x", "TRYAGAIN x"]),
-            (
-                C::Cluster,
-                "cluster",
-                &["MOVED 39 [::1]:1", "ASK 39 [::1]:1"],
-            ),
-            (
-                C::MaxClients,
-                "other",
-                &[
-                    "ERR max number of clients reached",
-                    "ERR max number of clients + cluster connections reached",
-                ],
-            ),
-            (
-                C::Unreachable,
-                "other",
-                &["upstream failure", "no upstream host"],
-            ),
-            (C::Unreachable, "other", &["upstream protocol error"]),
-            (C::Noscript, "noscript", &["NOSCRIPT No matching script."]),
-            (
-                C::Wrongtype,
-                "wrongtype",
-                &["WRONGTYPE Operation against a key"],
-            ),
-            (C::Other, "other", &["", "ERR syntax error"]),
-            (C::Crossslot, "cluster", &["CROSSSLOT Keys in request"]),
-            (
-                C::Unsupported,
-                "other",
-                &[
-                    "ERR unknown command 'EVALSHA'",
-                    "unsupported command 'evalsha'",
-                ],
-            ),
-        ];
-        for &(class, metric, texts) in rows {
+        for &(class, metric, texts) in ROWS {
             for text in texts {
                 assert_eq!(ErrorClass::of(text.as_bytes()), class, "{text}");
             }
@@ -244,7 +298,7 @@ mod tests {
             ),
             (
                 format!("{call} user_script:3: attempt to index nil"),
-                ErrorClass::Other,
+                ErrorClass::Script,
             ),
             (
                 "ERR Error running script (call to ".to_owned(),

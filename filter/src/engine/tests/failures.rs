@@ -16,7 +16,7 @@ fn per_key(on_failure: &str) -> String {
 }
 
 /// Errors of a whole store, or of a whole shard, and their classes.
-pub(super) const ERRORS_OF_THE_STORE: [(&str, &str); 9] = [
+pub(super) const ERRORS_OF_THE_STORE: [(&str, &str); 13] = [
     ("OOM command not allowed", "oom"),
     ("READONLY You can't write", "readonly"),
     ("LOADING Redis is loading", "loading"),
@@ -26,6 +26,10 @@ pub(super) const ERRORS_OF_THE_STORE: [(&str, &str); 9] = [
     ("MISCONF snapshots", "other"),
     ("ERR max number of clients reached", "other"),
     ("upstream failure", "other"),
+    ("DENIED Redis is running in protected mode", "auth"),
+    ("CROSSSLOT of one key", "cluster"),
+    ("ERR something new", "other"),
+    ("", "other"),
 ];
 
 fn allow() -> World {
@@ -136,6 +140,22 @@ fn i5_a_poisoned_key_fails_alone_and_never_opens_the_breaker() {
     }
     assert_eq!(world.moves, Vec::<String>::new());
     assert_eq!(world.count("redis_errors_total.class.wrongtype"), 99);
+}
+
+#[test]
+fn i5_what_the_script_cannot_do_with_a_key_never_opens_the_breaker() {
+    for error in [
+        "WRONGTYPE Operation against a key script: 1f2e, on @user_script:1.",
+        "ERR user_script:1: attempt to index a nil value script: 1f2e, on @user_script:1.",
+        "ERR Error running script (call to f_1f2e): @user_script:1: user_script:1: attempt to index",
+    ] {
+        let mut world = allow();
+        world.redis.error = Some(error);
+        for stream in 1..100 {
+            assert_eq!(world.round_trip(stream, "bad"), DegradedAllow, "{error}");
+        }
+        assert_eq!(world.moves, Vec::<String>::new(), "{error}");
+    }
 }
 
 #[test]
