@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 
 use crate::config::{Headers, Response, Rule};
 use crate::limit::{Limit, Standing};
+use crate::matching::whole_number;
 use crate::units::Micros;
 
 /// A header field: its name in lower case, and its value.
@@ -52,11 +53,29 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 const TEMPORARY_REDUCED_CAPACITY: &str =
     "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
+/// Which of `X-RateLimit-*` tells how much is left.
+const REMAINING: &str = "x-ratelimit-remaining";
+
 /// Whether a field is a list, so that one line of it more adds items. Those stand beside what the
 /// upstream, or another instance of this filter, says of limits of its own: taking that away would
-/// tell the client of more room than it has. Any other field has one value, and ours replaces it.
+/// tell the client of more room than it has. Any other field has one value, and ours replaces it,
+/// unless it [yields].
 pub fn is_list(field: &str) -> bool {
     matches!(field, "ratelimit" | "ratelimit-policy")
+}
+
+/// Whether our fields of one value, `X-RateLimit-*`, yield to those of a response, because its limit
+/// leaves the client no more than ours: there is room for one, and the tighter is the one to know.
+/// `theirs` is what the response has under a name; it may be a refusal by an instance behind this.
+pub fn yields(
+    fields: &[(&'static str, String)],
+    theirs: impl FnOnce(&str) -> Option<Vec<u8>>,
+) -> bool {
+    let ours = fields.iter().find(|(name, _)| *name == REMAINING);
+    ours.is_some_and(|(name, ours)| {
+        let theirs = theirs(name).and_then(|it| whole_number(&it));
+        theirs.is_some_and(|theirs| whole_number(ours.as_bytes()) >= Some(theirs))
+    })
 }
 
 /// The fields that tell a client where it stands, the tightest rule first.
@@ -75,7 +94,7 @@ pub fn limit_headers(
     }
     if let (true, Some(tightest)) = (enabled.x_ratelimit, standings.first()) {
         headers.push(("x-ratelimit-limit", tightest.limit.requests().to_string()));
-        headers.push(("x-ratelimit-remaining", tightest.remaining().to_string()));
+        headers.push((REMAINING, tightest.remaining().to_string()));
         headers.push((
             "x-ratelimit-reset",
             tightest.until_more().secs_rounded_up().to_string(),
@@ -212,4 +231,51 @@ fn problem(kind: &str, title: &str, status: u32, more: &str) -> (&'static str, S
 fn owned(fields: Vec<(&'static str, String)>) -> Vec<Field> {
     let fields = fields.into_iter();
     fields.map(|(name, value)| (name.into(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether ours, of which 7 are left, yield to what a response has.
+    fn yields_to(theirs: Option<&[u8]>) -> bool {
+        let ours = [
+            ("ratelimit", "\"api\";r=7;t=9".to_owned()),
+            ("x-ratelimit-limit", "10".to_owned()),
+            ("x-ratelimit-remaining", "7".to_owned()),
+        ];
+        yields(&ours, |name| {
+            assert_eq!(name, "x-ratelimit-remaining");
+            theirs.map(<[u8]>::to_vec)
+        })
+    }
+
+    #[test]
+    fn fields_of_one_value_yield_to_those_of_a_limit_that_leaves_no_more() {
+        for (theirs, expected) in [
+            ("0", true),
+            ("6", true),
+            ("7", true),
+            (" 7 ", true),
+            ("8", false),
+            ("99999999999999999999", false),
+            ("", false),
+            ("-1", false),
+            ("6.5", false),
+            ("6, 5", false),
+            ("six", false),
+        ] {
+            assert_eq!(yields_to(Some(theirs.as_bytes())), expected, "{theirs}");
+        }
+        assert!(!yields_to(Some(b"\xff")));
+        assert!(!yields_to(None));
+    }
+
+    #[test]
+    fn nothing_is_asked_for_where_nothing_of_ours_could_yield() {
+        let ours = [("ratelimit", "\"api\";r=7;t=9".to_owned())];
+        for fields in [ours.as_slice(), &[]] {
+            assert!(!yields(fields, |name| panic!("asked for {name}")));
+        }
+    }
 }

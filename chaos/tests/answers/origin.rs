@@ -23,6 +23,9 @@ pub(crate) const LIMITS: [(&str, &str); 3] = [
     ("x-ratelimit-limit", "5"),
 ];
 
+/// A request header: what is left of its limit of 5, which it then tells of.
+pub(crate) const LEFT: &str = "x-left";
+
 /// A request trailer, sent back as a header and as a trailer.
 pub(crate) const TRAILER: &str = "x-checksum";
 
@@ -80,6 +83,7 @@ async fn talk(State(hits): State<Arc<AtomicU64>>, upgrade: WebSocketUpgrade) -> 
 async fn echo(State(hits): State<Arc<AtomicU64>>, request: Request) -> Response {
     hits.fetch_add(1, Ordering::Relaxed);
     let limited = request.uri().path().starts_with("/limited/");
+    let left = request.headers().get(LEFT).cloned();
     let Ok(body) = request.into_body().collect().await else {
         // The client or Envoy gave up; nobody reads this.
         return Response::default();
@@ -90,6 +94,12 @@ async fn echo(State(hits): State<Arc<AtomicU64>>, request: Request) -> Response 
         let limits =
             LIMITS.map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
         response.headers_mut().extend(HeaderMap::from_iter(limits));
+    }
+    if let Some(left) = left {
+        let headers = response.headers_mut();
+        headers.insert("x-ratelimit-limit", HeaderValue::from_static("5"));
+        headers.insert("x-ratelimit-remaining", left);
+        headers.insert("x-ratelimit-reset", HeaderValue::from_static("60"));
     }
     response
 }

@@ -6,7 +6,7 @@ use sfv::{BareItem, List, ListEntry, Parser};
 use velocitygate_chaos::stack::EnvoyVersion;
 
 use crate::common::{PATIENT, Running, Seen, rule, with};
-use crate::origin::{LIMITS, Origin};
+use crate::origin::{LEFT, LIMITS, Origin};
 use crate::start;
 use crate::versions::on_both_envoys;
 
@@ -191,7 +191,7 @@ async fn what_the_upstream_says_of_its_own_limits_stays(version: EnvoyVersion) {
     for field in ["ratelimit", "ratelimit-policy"] {
         assert_eq!(names(field), ["theirs", "limited"], "{field}");
     }
-    // A field of one value cannot hold both: it tells of the limit that clients meet first.
+    // A field of one value cannot hold both, and theirs does not say what is left.
     let single: Vec<_> = seen.headers.get_all("x-ratelimit-limit").iter().collect();
     assert_eq!(single, ["2"]);
 
@@ -201,6 +201,29 @@ async fn what_the_upstream_says_of_its_own_limits_stays(version: EnvoyVersion) {
         assert_eq!(unknown.header(field), value, "{field}");
     }
     assert!(!unknown.headers.contains_key("x-ratelimit-remaining"));
+}
+
+/// Fields of one value tell of the limit that leaves less.
+async fn of_the_upstreams_limit_and_ours_the_one_that_leaves_less_is_told(version: EnvoyVersion) {
+    let origin = Origin::start().await;
+    let running = start(&origin, json!([rule("both", 4)]), |spec| {
+        spec.envoy = version;
+        spec.plugin["headers"] = json!(["x-ratelimit"]);
+    })
+    .await;
+    for (left, told) in [
+        ("2", ["5", "2"]),
+        ("3", ["4", "2"]),
+        ("many", ["4", "1"]),
+        ("0", ["5", "0"]),
+    ] {
+        let request = running.get("/both/", "a").header(LEFT, left);
+        let seen = Seen::of(request).await;
+        let [limit, remaining, reset] =
+            ["limit", "remaining", "reset"].map(|it| seen.header(&format!("x-ratelimit-{it}")));
+        assert_eq!([limit, remaining], told, "{left}");
+        assert_eq!(reset == "60", limit == "5", "{left}: {reset}");
+    }
 }
 
 async fn admitted_with_an_unknown_count(version: EnvoyVersion) {
@@ -220,5 +243,6 @@ on_both_envoys![
     refused_by_a_local_bucket,
     admitted_with_a_known_count_by_several_rules_the_tightest_first,
     what_the_upstream_says_of_its_own_limits_stays,
+    of_the_upstreams_limit_and_ours_the_one_that_leaves_less_is_told,
     admitted_with_an_unknown_count
 ];

@@ -57,6 +57,29 @@ async fn routes_have_the_rules_that_they_turn_on(version: EnvoyVersion) {
     assert_eq!(sample.requests["upload"]["denied"], 1);
 }
 
+/// Where two instances tell of limits in fields of one value, the tighter is told: of a refusal the
+/// one that refused.
+async fn of_two_instances_the_one_that_leaves_less_is_told(version: EnvoyVersion) {
+    let running = Running::start(PATIENT, json!(null), |spec| {
+        spec.config = repository().join("envoy/per-route.yaml");
+        spec.envoy = version;
+        spec.plugin =
+            json!({ "redis": { "timeout": "5s" }, "breaker": "off", "headers": ["x-ratelimit"] });
+    })
+    .await;
+    let ask = async |path: &str| {
+        let seen = Seen::of(running.get(path, "a")).await;
+        let [limit, left] =
+            ["limit", "remaining"].map(|it| seen.header(&format!("x-ratelimit-{it}")).to_owned());
+        (seen.status, limit, left)
+    };
+    let told = |status: u16, limit: &str, left: &str| (status, limit.to_owned(), left.to_owned());
+    assert_eq!(ask("/upload").await, told(200, "2", "1"));
+    assert_eq!(ask("/upload").await, told(200, "2", "0"));
+    assert_eq!(ask("/upload").await, told(429, "2", "0"));
+    assert_eq!(ask("/data").await, told(200, "10", "6"));
+}
+
 /// Two routes of these names, and one without.
 fn name_routes(tree: &mut Value) {
     let hosts = &mut connection_manager(tree).unwrap()["route_config"]["virtual_hosts"];
@@ -93,5 +116,6 @@ async fn a_rule_can_look_at_the_name_of_the_route(version: EnvoyVersion) {
 
 on_both_envoys![
     routes_have_the_rules_that_they_turn_on,
+    of_two_instances_the_one_that_leaves_less_is_told,
     a_rule_can_look_at_the_name_of_the_route
 ];

@@ -4,7 +4,7 @@ use super::TOKENS_MAX;
 use super::document::Node;
 use super::value::{Fields, Value};
 use crate::limit::Limit;
-use crate::matching::Request;
+use crate::matching::{Request, whole_number};
 
 /// The largest cost that a header may name when the document says nothing, if the limit admits it.
 const HEADER_MAX: u64 = 100;
@@ -40,7 +40,7 @@ impl Cost {
             Self::Header(HeaderCost { name, default, max }) => {
                 let values = request.header_values(name);
                 let claims = values.flat_map(|value| value.split(|byte| *byte == b','));
-                let largest = claims.filter_map(number).max().unwrap_or_default();
+                let largest = claims.filter_map(whole_number).max().unwrap_or_default();
                 largest.max(*default).min(*max)
             }
         }
@@ -99,19 +99,6 @@ fn tokens(value: &Value<'_>, limit: Option<&Limit>) -> Option<u64> {
         )),
         _ => Some(cost),
     }
-}
-
-/// A number of digits alone; one that is too large to hold is the largest.
-fn number(text: &[u8]) -> Option<u64> {
-    let digits = text.trim_ascii();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let value = |sum: u64, digit: &u8| {
-        let digit = digit.saturating_sub(b'0');
-        sum.saturating_mul(10).saturating_add(digit.into())
-    };
-    Some(digits.iter().fold(0, value))
 }
 
 #[cfg(test)]

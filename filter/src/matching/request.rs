@@ -131,6 +131,20 @@ pub fn is_grpc(content_type: &[u8]) -> bool {
     suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with(b"+"))
 }
 
+/// The number that a header holds, of digits alone; one that is too large to hold is the largest.
+#[inline(never)]
+pub(crate) fn whole_number(text: &[u8]) -> Option<u64> {
+    let digits = text.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = |sum: u64, digit: &u8| {
+        let digit = digit.saturating_sub(b'0');
+        sum.saturating_mul(10).saturating_add(digit.into())
+    };
+    Some(digits.iter().fold(0, value))
+}
+
 /// Cuts `:port` off. The colons inside the brackets of an IPv6 literal are not a port's.
 fn without_port(authority: &[u8]) -> &[u8] {
     match authority.iter().rposition(|&byte| byte == b':') {

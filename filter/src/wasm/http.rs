@@ -6,7 +6,7 @@ use proxy_wasm::types::{Action, GrpcStatusCode, MapType};
 
 use super::host;
 use super::limiter::{Fate, Limiter, SharedLimiter, borrow, carry_out};
-use crate::answer::{Answer, GrpcStatus, is_list};
+use crate::answer::{Answer, GrpcStatus, is_list, yields};
 use crate::engine::Step;
 use crate::matching::{Request, is_grpc};
 
@@ -53,13 +53,17 @@ impl HttpContext for LimiterHttp {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let map = MapType::HttpResponseHeaders;
         let fields = self
             .with_limiter(|limiter| limiter.take_fields(self.context_id))
             .flatten();
-        for (name, value) in fields.unwrap_or_default() {
-            let map = MapType::HttpResponseHeaders;
+        let fields = fields.unwrap_or_default();
+        let yields = yields(&fields, |name| host::header(map, name));
+        for (name, value) in fields {
             let _ = if is_list(name) {
                 hostcalls::add_map_value(map, name, &value)
+            } else if yields {
+                Ok(())
             } else {
                 hostcalls::set_map_value(map, name, Some(&value))
             };
@@ -83,7 +87,8 @@ impl Drop for LimiterHttp {
 pub(super) fn send(answer: &Answer) {
     let fields = answer.headers.iter();
     let fields = fields.map(|(name, value)| (name.as_ref(), value.as_str()));
-    if is_grpc(&host::request_header("content-type").unwrap_or_default()) {
+    let content_type = host::header(MapType::HttpRequestHeaders, "content-type");
+    if is_grpc(&content_type.unwrap_or_default()) {
         let status = match answer.grpc_status {
             GrpcStatus::ResourceExhausted => GrpcStatusCode::ResourceExhausted,
             GrpcStatus::Unavailable => GrpcStatusCode::Unavailable,
