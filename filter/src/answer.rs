@@ -53,6 +53,9 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 const TEMPORARY_REDUCED_CAPACITY: &str =
     "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
+/// A problem that its title says all of.
+const NO_TYPE: &str = "about:blank";
+
 /// Which of `X-RateLimit-*` tells how much is left.
 const REMAINING: &str = "x-ratelimit-remaining";
 
@@ -162,7 +165,8 @@ impl RuleStanding<'_> {
 impl Answer {
     /// The refusal of a request over its limit: 429 or what the rule that decided says, with
     /// `Retry-After`, and the limit fields when the counts are known (`standings` is empty when they
-    /// are not).
+    /// are not). Without a time to `retry` it is one that lacks a key, or whose key an override
+    /// refuses; which of them, the client is not told.
     pub fn over_limit(
         enabled: Headers,
         violated: &[&str],
@@ -182,12 +186,21 @@ impl Answer {
         let names = names.collect::<Vec<_>>().join(",");
         let (content_type, body) = match &response.body {
             Some(body) => ("text/plain; charset=utf-8", body.clone()),
-            None => problem(
-                QUOTA_EXCEEDED,
-                "Too many requests: a rate limit is used up",
-                status,
-                &format!(",\"violated-policies\":[{names}]"),
-            ),
+            None => {
+                let (kind, title) = match retry {
+                    Some(_) => (QUOTA_EXCEEDED, "Too many requests: a rate limit is used up"),
+                    None => (
+                        NO_TYPE,
+                        "The request lacks a key, or its key is not allowed",
+                    ),
+                };
+                problem(
+                    kind,
+                    title,
+                    status,
+                    &format!(",\"violated-policies\":[{names}]"),
+                )
+            }
         };
         let own = response.headers.iter();
         let own = own.map(|(name, value)| (Cow::Owned(name.clone()), value.clone()));
@@ -248,6 +261,24 @@ mod tests {
             assert_eq!(name, "x-ratelimit-remaining");
             theirs.map(<[u8]>::to_vec)
         })
+    }
+
+    #[test]
+    fn only_a_refusal_that_names_a_wait_tells_of_a_limit_that_is_used_up() {
+        let body = |retry| {
+            let response = Response::default();
+            Answer::over_limit(Headers::default(), &["r"], retry, &[], &response).body
+        };
+        let used_up = body(Some(Micros(1)));
+        assert!(
+            used_up.contains("a rate limit is used up") && used_up.contains(QUOTA_EXCEEDED),
+            "{used_up}"
+        );
+        assert_eq!(
+            body(None),
+            "{\"type\":\"about:blank\",\"title\":\"The request lacks a key, or its key is not \
+             allowed\",\"status\":429,\"violated-policies\":[\"r\"]}"
+        );
     }
 
     #[test]

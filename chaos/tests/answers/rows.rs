@@ -100,6 +100,33 @@ async fn refused_by_a_limit(version: EnvoyVersion) {
     assert_eq!(running.upstream().hits(), 1);
 }
 
+/// No wait helps, and the body does not tell of a limit that is used up.
+async fn refused_for_its_key(version: EnvoyVersion) {
+    let banned = json!([{ "key": ["evil"], "deny": true }]);
+    let rules = json!([
+        with(rule("demands", 5), json!({ "missing_key": "deny" })),
+        with(rule("bans", 5), json!({ "overrides": banned })),
+    ]);
+    let running = with_every_field(version, rules).await;
+    let url = running.envoys()[0].front_url() + "/demands/";
+    for (request, rule) in [
+        (running.http.get(url), "demands"),
+        (running.get("/bans/", "evil"), "bans"),
+    ] {
+        let refused = Seen::of(request).await;
+        assert_eq!(refused.status, 429);
+        assert_no_limits(&refused);
+        assert!(!refused.headers.contains_key("retry-after"));
+        assert_eq!(refused.header("x-envoy-ratelimited"), "true");
+        let expected = json!({
+            "type": "about:blank", "title": "The request lacks a key, or its key is not allowed", "status": 429,
+            "violated-policies": [rule],
+        });
+        assert_eq!(problem(&refused), expected);
+    }
+    assert_eq!(running.upstream().hits(), 0);
+}
+
 async fn refused_because_redis_is_away(version: EnvoyVersion) {
     let rules = json!([with(rule("closed", 5), json!({ "on_failure": "deny" }))]);
     let running = with_every_field(version, rules).await;
@@ -239,6 +266,7 @@ async fn admitted_with_an_unknown_count(version: EnvoyVersion) {
 
 on_both_envoys![
     refused_by_a_limit,
+    refused_for_its_key,
     refused_because_redis_is_away,
     refused_by_a_local_bucket,
     admitted_with_a_known_count_by_several_rules_the_tightest_first,
