@@ -335,20 +335,15 @@ async fn the_shipped_configuration_decides_by_redis_on_both_ends_of_envoy_and_bo
             };
             let stack = Stack::start(spec).await.unwrap();
             let (http, envoy) = (reqwest::Client::new(), &stack.envoys()[0]);
-            let request = http.get(envoy.front_url()).header(KEY_HEADER, "alice");
-            assert_eq!(request.send().await.unwrap().status(), 200, "{wiring:?}");
-            eventually(
-                "the filter publishes its decision with labels",
-                async || {
-                    let sample = EnvoySample::take(&http, envoy).await.unwrap();
-                    let allowed = sample
-                        .requests
-                        .get("per-key")
-                        .and_then(|rule| rule.get("allowed"));
-                    allowed == Some(&1)
-                },
-            )
-            .await;
+            let ask = || http.get(envoy.front_url()).header(KEY_HEADER, "alice");
+            // The file gives Redis 50 ms, which a busy machine may miss.
+            let decided = async || {
+                assert_eq!(ask().send().await.unwrap().status(), 200, "{wiring:?}");
+                let sample = EnvoySample::take(&http, envoy).await.unwrap();
+                let per_key = sample.requests.get("per-key");
+                per_key.is_some_and(|rule| rule.get("allowed") > Some(&0))
+            };
+            eventually("Redis decides, and it shows with labels", decided).await;
             let sample = RedisSample::take(stack.redis()).await.unwrap();
             assert!(sample.evalsha_calls + sample.eval_calls > 0, "{wiring:?}");
             stack.stop().await.unwrap();
