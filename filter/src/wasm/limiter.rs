@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{LogLevel, MetricType};
+use proxy_wasm::types::LogLevel;
 
 use super::clock::{self, Clock};
 use super::host::{self, SharedData};
+use super::metrics;
 use crate::breaker::{self, Breaker, State};
 use crate::census::{self, Census};
 use crate::config::Config;
 use crate::engine::{Action, CallEnd, CallId, Effect, Engine, OutgoingCall, StreamId, Verdict};
-use crate::metrics::{Kind, Metric};
+use crate::metrics::Metric;
 use crate::units::{Instant, Micros};
 
 /// Header of a call: how many RESP replies its body asks for.
@@ -51,7 +52,7 @@ impl Limiter {
         let queue = hostcalls::register_shared_queue(&name).ok()?;
         Some(Self {
             engine: Engine::new(Rc::clone(&config), breaker(&config), census()),
-            metrics: define_metrics(&config),
+            metrics: metrics::define_all(&config),
             config,
             clock: Clock::start(),
             root_context,
@@ -275,33 +276,4 @@ fn breaker(config: &Config) -> Breaker<SharedData> {
 fn census() -> Census<SharedData> {
     let key = census::SHARED_KEY.into();
     Census::new(SharedData { key }, host::random())
-}
-
-fn define_metrics(config: &Config) -> HashMap<Metric, u32> {
-    let rules = u16::try_from(config.rules.len()).unwrap_or(u16::MAX);
-    let rule_name = |rule: u16| {
-        config
-            .rules
-            .get(usize::from(rule))
-            .map_or("", |rule| rule.name.as_str())
-    };
-    let define = |metric: Metric| Some((metric, define_metric(metric, rule_name)?));
-    Metric::all(rules).into_iter().filter_map(define).collect()
-}
-
-fn define_metric<'a>(metric: Metric, rule_name: impl Fn(u16) -> &'a str) -> Option<u32> {
-    let kind = match metric.kind() {
-        Kind::Counter => MetricType::Counter,
-        Kind::Gauge => MetricType::Gauge,
-        Kind::Histogram => MetricType::Histogram,
-    };
-    hostcalls::define_metric(kind, &metric.name(rule_name)).ok()
-}
-
-/// Counts a refused configuration. The host keeps the counter when this VM is gone, because the
-/// VMs of the configuration in force have defined it, too.
-pub(super) fn count_rejection() {
-    if let Some(id) = define_metric(Metric::ConfigRejected, |_| "") {
-        let _ = hostcalls::increment_metric(id, 1);
-    }
 }

@@ -8,6 +8,7 @@ mod clock;
 mod host;
 mod http;
 mod limiter;
+mod metrics;
 mod root;
 
 use proxy_wasm::traits::{Context, RootContext};

@@ -9,7 +9,8 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, MapType};
 
 use super::http::LimiterHttp;
-use super::limiter::{Limiter, SharedLimiter, borrow, carry_out, count_rejection};
+use super::limiter::{Limiter, SharedLimiter, borrow, carry_out};
+use super::metrics;
 use crate::config::Config;
 use crate::engine::CallEnd;
 
@@ -88,7 +89,7 @@ impl RootContext for LimiterRoot {
             }
             Err(problems) => {
                 log::error!("configuration refused: {problems}");
-                count_rejection();
+                metrics::count_rejection();
                 false
             }
         }

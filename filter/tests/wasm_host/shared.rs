@@ -122,7 +122,9 @@ fn define_metric(mut caller: Caller<'_, Vm>, kind: u32, name: u32, size: u32, id
         _ => return Ok(status::BAD_ARGUMENT),
     };
     let number = {
-        let metrics = &mut caller.data().process.borrow_mut().metrics;
+        let mut process = caller.data().process.borrow_mut();
+        process.definitions += 1;
+        let metrics = &mut process.metrics;
         let known = metrics
             .iter()
             .position(|metric| metric.name == name && metric.kind == kind);

@@ -30,6 +30,8 @@ pub(crate) struct Process {
     pub(crate) queues: Vec<Queue>,
     /// Metric number is place + 1.
     pub(crate) metrics: Vec<Metric>,
+    /// How often one was defined, for each of which Envoy keeps a number as long as the VM lives.
+    pub(crate) definitions: usize,
     pub(crate) workers: u32,
     pub(crate) tokens: u32,
 }
