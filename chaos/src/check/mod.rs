@@ -91,6 +91,7 @@ impl Findings {
                 "expected a plugin with root_id {ROOT_ID:?}, found none"
             ));
         }
+        self.errors.extend(wiring::strangers(tree));
         for plugin in &plugins {
             let config = self.judge_plugin(plugin);
             for warning in wiring::warnings(tree, plugin, config.as_ref()) {

@@ -48,6 +48,23 @@ pub(super) fn warnings(tree: &Value, plugin: &Plugin<'_>, config: Option<&Config
     checks.filter_map(|check| check(&wiring)).collect()
 }
 
+/// Plugins of this module that ask for a role it does not have: Envoy does not start.
+pub(super) fn strangers(tree: &Value) -> Vec<String> {
+    let strange = plugins_of(tree, &|id| ![ROOT_ID, BRIDGE].contains(&id));
+    let is_ours = |it: &&Plugin<'_>| {
+        let file = find(it.config, "filename").and_then(Value::as_str);
+        file.is_some_and(|it| it.ends_with("velocitygate.wasm"))
+    };
+    let named = strange.iter().filter(is_ours).map(|it| {
+        let id = &it.config["root_id"];
+        format!(
+            "{}.root_id: expected {ROOT_ID:?}, or {BRIDGE:?} for the bridge, found {id}",
+            it.place
+        )
+    });
+    named.collect()
+}
+
 /// The first field of this name in a tree.
 pub(super) fn find<'t>(tree: &'t Value, name: &str) -> Option<&'t Value> {
     let inside = match tree {

@@ -218,6 +218,19 @@ fn a_stranger_among_the_entries_of_a_log_breaks_no_call() {
     assert_eq!(redis.charge(&one, later).answer.admitted, BURST - 1);
 }
 
+/// A wait that is longer than all that is counted is no reply: its whole call failed.
+#[test]
+fn i5_a_stranger_among_the_entries_of_a_log_does_not_make_a_wait_out_of_range() {
+    let server = RedisServer::start();
+    let mut redis = Clockless::new(&server);
+    let (key, limit) = ALL[3];
+    let stranger = format!("9007199254740991:{BURST}:{BURST}:1");
+    let last = format!("{}:1:{}:60000000", START_US + 5_000_000, BURST + 1);
+    let write: [&[u8]; 4] = [b"RPUSH", key, stranger.as_bytes(), last.as_bytes()];
+    let refused = charge_after(&mut redis, &write, key, limit).answer;
+    assert_eq!(refused.admitted, 0);
+}
+
 #[test]
 fn a_value_of_another_type_fails_the_calls_that_name_its_key_and_no_other() {
     let server = RedisServer::start();

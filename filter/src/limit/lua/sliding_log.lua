@@ -140,7 +140,8 @@ local function sliding_log()
       local _, found = search(rule, function(it) return it and held(rule, it) >= needed end)
       it = found or rule.last
     end
-    return it.ends - rule.now
+    -- A stranger's entry may say that it ends after the last.
+    return math.min(it.ends, rule.last.ends) - rule.now
   end
 
   local function reset(rule)
