@@ -16,9 +16,14 @@ const NUMBERS: &str = "connection.id destination.port request.headers_bytes requ
     upstream.request_attempt_count xds.listener_direction";
 /// The flags.
 const FLAGS: &str = "connection.mtls";
-/// What a path to an attribute begins with, where it has more than one part.
-const ROOTS: &str = "connection destination filter_state metadata node request response source \
-    upstream upstream_filter_state xds";
+/// Those that rules look at the most, beside the numbers and flags: what Envoy's documents write with
+/// a dot are two parts of a path.
+const TEXTS: &str = "connection.requested_server_name connection.tls_version \
+    connection.uri_san_peer_certificate destination.address metadata.filter_metadata request.headers \
+    request.host request.method request.path request.protocol request.query request.scheme \
+    request.url_path request.useragent source.address upstream.address xds.cluster_name \
+    xds.filter_chain_name xds.listener_metadata xds.route_metadata xds.route_name \
+    xds.virtual_host_name";
 
 impl Attribute {
     /// What the attribute of a path is; `None` for a text, and for all that nobody knows.
