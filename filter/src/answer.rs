@@ -53,8 +53,11 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 const TEMPORARY_REDUCED_CAPACITY: &str =
     "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
-/// A problem that its title says all of.
+/// One that its status says all of (RFC 9457, section 4.2.1), but for the detail.
 const NO_TYPE: &str = "about:blank";
+
+const USED_UP: &str = "Too many requests: a rate limit is used up";
+const NO_KEY: &str = "The request lacks a key, or its key is not allowed";
 
 /// Which of `X-RateLimit-*` tells how much is left.
 const REMAINING: &str = "x-ratelimit-remaining";
@@ -69,15 +72,17 @@ pub fn is_list(field: &str) -> bool {
 
 /// Whether our fields of one value, `X-RateLimit-*`, yield to those of a response, because its limit
 /// leaves the client no more than ours: there is room for one, and the tighter is the one to know.
-/// `theirs` is what the response has under a name; it may be a refusal by an instance behind this.
+/// `theirs` is all that the response has; it may be a refusal by an instance behind this.
 pub fn yields(
     fields: &[(&'static str, String)],
-    theirs: impl FnOnce(&str) -> Option<Vec<u8>>,
+    theirs: impl FnOnce() -> Vec<(String, Vec<u8>)>,
 ) -> bool {
     let ours = fields.iter().find(|(name, _)| *name == REMAINING);
-    ours.is_some_and(|(name, ours)| {
-        let theirs = theirs(name).and_then(|it| whole_number(&it));
-        theirs.is_some_and(|theirs| whole_number(ours.as_bytes()) >= Some(theirs))
+    ours.is_some_and(|(_, ours)| {
+        let ours = whole_number(ours.as_bytes());
+        let theirs = theirs().into_iter().filter(|(name, _)| name == REMAINING);
+        let mut theirs = theirs.filter_map(|(_, value)| whole_number(&value));
+        theirs.any(|theirs| ours >= Some(theirs))
     })
 }
 
@@ -187,19 +192,12 @@ impl Answer {
         let (content_type, body) = match &response.body {
             Some(body) => ("text/plain; charset=utf-8", body.clone()),
             None => {
-                let (kind, title) = match retry {
-                    Some(_) => (QUOTA_EXCEEDED, "Too many requests: a rate limit is used up"),
-                    None => (
-                        NO_TYPE,
-                        "The request lacks a key, or its key is not allowed",
-                    ),
+                let (kind, said) = match retry {
+                    Some(_) => (QUOTA_EXCEEDED, ("title", USED_UP)),
+                    None => (NO_TYPE, ("detail", NO_KEY)),
                 };
-                problem(
-                    kind,
-                    title,
-                    status,
-                    &format!(",\"violated-policies\":[{names}]"),
-                )
+                let more = format!(",\"violated-policies\":[{names}]");
+                problem(kind, said, status, &more)
             }
         };
         let own = response.headers.iter();
@@ -219,7 +217,8 @@ impl Answer {
     /// The refusal of a request whose rule fails closed while Redis is away.
     pub fn unavailable() -> Self {
         let title = "The rate limit cannot be checked at the moment";
-        let (content_type, body) = problem(TEMPORARY_REDUCED_CAPACITY, title, 503, "");
+        let said = ("title", title);
+        let (content_type, body) = problem(TEMPORARY_REDUCED_CAPACITY, said, 503, "");
         let headers = vec![
             ("x-velocitygate", "unavailable".into()),
             (CONTENT_TYPE, content_type.into()),
@@ -235,9 +234,15 @@ impl Answer {
 
 const CONTENT_TYPE: &str = "content-type";
 
-/// Content type and body of a problem (RFC 9457). `more` is JSON members after a comma.
-fn problem(kind: &str, title: &str, status: u32, more: &str) -> (&'static str, String) {
-    let body = format!("{{\"type\":\"{kind}\",\"title\":\"{title}\",\"status\":{status}{more}}}");
+/// Content type and body of a problem (RFC 9457), which `said` tells to people in a member of that
+/// name. `more` is JSON members after a comma.
+fn problem(
+    kind: &str,
+    (name, text): (&str, &str),
+    status: u32,
+    more: &str,
+) -> (&'static str, String) {
+    let body = format!("{{\"type\":\"{kind}\",\"{name}\":\"{text}\",\"status\":{status}{more}}}");
     ("application/problem+json", body)
 }
 
@@ -251,16 +256,17 @@ mod tests {
     use super::*;
 
     /// Whether ours, of which 7 are left, yield to what a response has.
-    fn yields_to(theirs: Option<&[u8]>) -> bool {
+    fn yields_to(theirs: &[&[u8]]) -> bool {
         let ours = [
             ("ratelimit", "\"api\";r=7;t=9".to_owned()),
             ("x-ratelimit-limit", "10".to_owned()),
             ("x-ratelimit-remaining", "7".to_owned()),
         ];
-        yields(&ours, |name| {
-            assert_eq!(name, "x-ratelimit-remaining");
-            theirs.map(<[u8]>::to_vec)
-        })
+        let theirs = theirs.iter().map(|it| ("x-ratelimit-remaining", *it));
+        let others = [("x-ratelimit-limit", &b"0"[..]), ("server", b"x")];
+        let all = others.into_iter().chain(theirs);
+        let all = all.map(|(name, value)| (name.to_owned(), value.to_vec()));
+        yields(&ours, || all.collect())
     }
 
     #[test]
@@ -276,7 +282,7 @@ mod tests {
         );
         assert_eq!(
             body(None),
-            "{\"type\":\"about:blank\",\"title\":\"The request lacks a key, or its key is not \
+            "{\"type\":\"about:blank\",\"detail\":\"The request lacks a key, or its key is not \
              allowed\",\"status\":429,\"violated-policies\":[\"r\"]}"
         );
     }
@@ -296,17 +302,20 @@ mod tests {
             ("6, 5", false),
             ("six", false),
         ] {
-            assert_eq!(yields_to(Some(theirs.as_bytes())), expected, "{theirs}");
+            assert_eq!(yields_to(&[theirs.as_bytes()]), expected, "{theirs}");
         }
-        assert!(!yields_to(Some(b"\xff")));
-        assert!(!yields_to(None));
+        assert!(!yields_to(&[b"\xff"]));
+        assert!(!yields_to(&[]));
+        // Two gateways behind this one: the tighter is the second.
+        assert!(yields_to(&[b"9", b"0"]));
+        assert!(!yields_to(&[b"9", b"8"]));
     }
 
     #[test]
     fn nothing_is_asked_for_where_nothing_of_ours_could_yield() {
         let ours = [("ratelimit", "\"api\";r=7;t=9".to_owned())];
         for fields in [ours.as_slice(), &[]] {
-            assert!(!yields(fields, |name| panic!("asked for {name}")));
+            assert!(!yields(fields, || panic!("asked")));
         }
     }
 }

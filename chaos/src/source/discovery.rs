@@ -12,8 +12,21 @@ use crate::plugin::{field, within};
 /// Where a filter comes from, and where listeners do.
 const FIELDS: [&str; 2] = [FILTER, "lds_config"];
 const FILTER: &str = "config_discovery";
-/// Most files that lead to each other: one of listeners, and that of a filter of theirs.
-const STEPS_MAX: usize = 2;
+/// Most files that lead to each other: one of listeners, that of a filter of theirs, and that of one
+/// which this is made of.
+const STEPS_MAX: usize = 3;
+
+/// A file that Envoy may read and that is not looked at.
+#[derive(Debug)]
+struct Unread(String);
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unread {}
 
 /// Puts the files that a tree reads into it, each beside the field that names it.
 pub(super) fn follow(mut tree: Value, bytes_left: u64) -> Envoy {

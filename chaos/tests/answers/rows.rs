@@ -119,7 +119,7 @@ async fn refused_for_its_key(version: EnvoyVersion) {
         assert!(!refused.headers.contains_key("retry-after"));
         assert_eq!(refused.header("x-envoy-ratelimited"), "true");
         let expected = json!({
-            "type": "about:blank", "title": "The request lacks a key, or its key is not allowed", "status": 429,
+            "type": "about:blank", "detail": "The request lacks a key, or its key is not allowed", "status": 429,
             "violated-policies": [rule],
         });
         assert_eq!(problem(&refused), expected);

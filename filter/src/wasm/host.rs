@@ -20,13 +20,17 @@ pub(super) fn header(of: MapType, name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(of, name).ok().flatten()
 }
 
+/// All headers of the current request or response, in one call: several single reads cost more.
+pub(super) fn headers(of: MapType) -> Vec<(String, Vec<u8>)> {
+    hostcalls::get_map_bytes(of).unwrap_or_default()
+}
+
 /// The request whose context is in effect.
 pub(super) struct CurrentRequest;
 
 impl Host for CurrentRequest {
-    /// All in one call: several single reads cost more.
     fn headers(&self) -> Vec<(String, Vec<u8>)> {
-        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+        headers(MapType::HttpRequestHeaders)
     }
 
     fn property(&self, path: &[String]) -> Option<Vec<u8>> {

@@ -57,13 +57,13 @@ impl HttpContext for LimiterHttp {
         let fields = self
             .with_limiter(|limiter| limiter.take_fields(self.context_id))
             .flatten();
-        let fields = fields.unwrap_or_default();
-        let yields = yields(&fields, |name| host::header(map, name));
+        let mut fields = fields.unwrap_or_default();
+        if yields(&fields, || host::headers(map)) {
+            fields.retain(|(name, _)| is_list(name));
+        }
         for (name, value) in fields {
             let _ = if is_list(name) {
                 hostcalls::add_map_value(map, name, &value)
-            } else if yields {
-                Ok(())
             } else {
                 hostcalls::set_map_value(map, name, Some(&value))
             };
