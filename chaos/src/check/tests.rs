@@ -237,3 +237,18 @@ fn a_configuration_that_limits_nothing_is_a_warning() {
         "{text}"
     );
 }
+
+/// The others are right, so nothing else tells of it.
+#[test]
+fn a_plugin_of_the_module_with_another_root_id_is_an_error() {
+    let mut tree = shipped();
+    let mut second = tree.pointer(MANAGER).unwrap()["http_filters"][0].clone();
+    second["typed_config"]["config"]["root_id"] = json!("velocity");
+    let filters = tree.pointer_mut(MANAGER).unwrap()["http_filters"].as_array_mut();
+    filters.unwrap().insert(1, second);
+    let (text, exit) = said_of(&tree);
+    assert_eq!(exit, Exit::Usage, "{text}");
+    let expected = ".http_filters[1].typed_config.config.root_id: expected \"velocitygate\", or \
+                    \"velocitygate_redis\" for the bridge, found \"velocity\"\n";
+    assert!(text.contains(expected), "{text}");
+}

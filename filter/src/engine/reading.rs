@@ -28,8 +28,8 @@ pub(super) struct Reading {
     pub(super) result: CallResult,
     pub(super) outcome: Outcome,
     pub(super) errors: Vec<ErrorClass>,
-    /// The beginning of an error that left a count unknown.
-    pub(super) said: Option<String>,
+    /// The error that `result` is of, and how it begins.
+    pub(super) said: Option<(ErrorClass, String)>,
 }
 
 /// Reads how a call ended; its first `texts` commands carried the script's text. A reply that does
@@ -95,7 +95,12 @@ impl Reading {
             ErrorClass::Noscript if !loaded => return GroupAnswer::Unscripted,
             _ => {}
         }
-        self.said.get_or_insert_with(|| quoted(text));
+        // A store that says what is wrong may hang up then, as before a login: the end of the
+        // connection says less.
+        if class == ErrorClass::Unreachable && matches!(self.outcome, Outcome::Failure(_)) {
+            return GroupAnswer::Unknown;
+        }
+        self.said = Some((class, quoted(text)));
         match cause(class) {
             Some(cause) => self.outcome = Outcome::Failure(cause),
             // Redis answered; what is wrong is this key alone.

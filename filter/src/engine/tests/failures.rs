@@ -256,8 +256,14 @@ fn the_log_says_once_a_minute_that_calls_fail_and_what_redis_said() {
         ["redis call failed: timeout"]
     );
     world.now = world.now + Micros(59_999_999);
-    assert!(fail(&mut world, CallEnd::Unreachable).is_empty());
+    assert!(fail(&mut world, CallEnd::TimedOut).is_empty());
+    // Another cause is news.
+    assert_eq!(
+        fail(&mut world, CallEnd::Unreachable),
+        ["redis call failed: unreachable"]
+    );
     world.now = world.now + Micros(1);
+    assert_eq!(fail(&mut world, CallEnd::TimedOut).len(), 1);
     let said = "NOAUTH \u{1b}[1m".to_owned() + &"x".repeat(200);
     let error = format!("-{said}\r\n");
     let cut = "x".repeat(120 - "NOAUTH ?[1m".len());
@@ -296,6 +302,37 @@ fn probes_close_the_breaker_and_spend_no_user_request() {
     );
     assert_eq!(world.round_trip(2, "a"), Allowed);
     assert_eq!(world.count("breaker_probes_total.result.ok"), 3);
+}
+
+/// Before a login Redis says so to the first command, and hangs up: what is left of the call has no
+/// answer, and was blamed on the network.
+#[test]
+fn the_end_of_a_connection_says_less_than_what_redis_said_before_it() {
+    let mut world = allow();
+    world.request(1, "a");
+    world.request(2, "b");
+    world.turn();
+    let said = "ERR Protocol error: unauthenticated multibulk length";
+    let replies = format!("-{said}\r\n-upstream failure\r\n");
+    world.fail(CallEnd::Replied(replies.as_bytes()));
+    let expected = format!("redis call failed: error, \"{said}\"");
+    assert_eq!(world.warnings, [expected]);
+    assert_eq!(world.count("redis_calls_total.result.error"), 1);
+}
+
+/// Keys are among the arguments that Redis repeats.
+#[test]
+fn no_key_of_a_client_is_in_the_log() {
+    let mut world = allow();
+    world.request(1, "a");
+    world.turn();
+    let error =
+        "-ERR unknown command 'EVALSHA', with args beginning with: 'f' '1' 'vg:{own:a}:tb'\r\n";
+    world.fail(CallEnd::Replied(error.as_bytes()));
+    assert_eq!(
+        world.warnings,
+        ["redis call failed: error, \"ERR unknown command 'EVALSHA'\""]
+    );
 }
 
 #[test]
