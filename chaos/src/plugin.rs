@@ -23,6 +23,11 @@ pub struct Plugin<'t> {
 
 /// All plugin configurations with this `root_id`, in the order of the tree.
 pub fn plugins<'t>(tree: &'t Value, root_id: &str) -> Vec<Plugin<'t>> {
+    plugins_of(tree, &|id| id == root_id)
+}
+
+/// All plugin configurations with such a `root_id`, in the order of the tree.
+pub fn plugins_of<'t>(tree: &'t Value, is_wanted: &dyn Fn(&str) -> bool) -> Vec<Plugin<'t>> {
     let mut found = Vec::new();
     let root = Plugin {
         place: String::new(),
@@ -31,12 +36,16 @@ pub fn plugins<'t>(tree: &'t Value, root_id: &str) -> Vec<Plugin<'t>> {
         discovery: None,
         disabled: false,
     };
-    collect(root, root_id, &mut found);
+    collect(root, is_wanted, &mut found);
     found
 }
 
 /// Collects from `here`, which stands for any message on the way as if it were a plugin.
-fn collect<'t>(mut here: Plugin<'t>, root_id: &str, found: &mut Vec<Plugin<'t>>) {
+fn collect<'t>(
+    mut here: Plugin<'t>,
+    is_wanted: &dyn Fn(&str) -> bool,
+    found: &mut Vec<Plugin<'t>>,
+) {
     let tree = here.config;
     if field(tree, "http_filters").is_some() {
         here.manager = Some(tree);
@@ -51,16 +60,19 @@ fn collect<'t>(mut here: Plugin<'t>, root_id: &str, found: &mut Vec<Plugin<'t>>)
     match tree {
         Value::Object(fields) => {
             for (name, inner) in fields {
-                collect(inside(within(&here.place, name), inner), root_id, found);
+                collect(inside(within(&here.place, name), inner), is_wanted, found);
             }
-            if field(tree, "root_id").is_some_and(|it| it == root_id) {
+            if field(tree, "root_id")
+                .and_then(Value::as_str)
+                .is_some_and(is_wanted)
+            {
                 found.push(here);
             }
         }
         Value::Array(items) => {
             let place = &here.place;
             for (index, inner) in items.iter().enumerate() {
-                collect(inside(format!("{place}[{index}]"), inner), root_id, found);
+                collect(inside(format!("{place}[{index}]"), inner), is_wanted, found);
             }
         }
         _ => {}

@@ -7,12 +7,19 @@ use crate::plugin::field;
 
 pub(super) const CHECKS: [Check; 3] = [hosts, renamed, lost];
 
+/// Policies under which `redis_proxy` leads each key to a host of its own.
+const LED_BY_KEY: [&str; 2] = ["MAGLEV", "RING_HASH"];
+
 /// Hosts that share the commands of a plain cluster know nothing of each other.
 fn hosts(wiring: &Wiring<'_>) -> Option<String> {
     let mut clusters = wiring.plain_stores()?;
+    let rules = wiring.config?.rules.len();
     clusters.find_map(|cluster| {
         let count = endpoints(cluster).count();
-        (count > 1).then(|| {
+        // Of several rules' keys in one command the first alone would be led.
+        let by_key =
+            field(cluster, "lb_policy").is_some_and(|it| LED_BY_KEY.iter().any(|led| it == led));
+        (count > 1 && !(by_key && rules < 2)).then(|| {
             format!(
                 "static_resources.clusters: {} has {count} endpoints, each of which counts on its \
                  own, so up to {count} times the limits pass: name one, or make them a Redis \

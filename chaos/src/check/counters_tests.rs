@@ -73,7 +73,16 @@ const MISTAKES: [Mistake; 6] = [
     ),
 ];
 
-const VARIATIONS: [fn(&mut Value); 6] = [
+const VARIATIONS: [fn(&mut Value); 7] = [
+    // Envoy leads each key to one of them.
+    |t| {
+        has_hosts(
+            t,
+            "STATIC",
+            &[json!({ "lb_endpoints": [host("192.0.2.1"), host("192.0.2.2")] })],
+        );
+        t.pointer_mut(STORE).unwrap()["lb_policy"] = json!("MAGLEV");
+    },
     |t| {
         let group = |priority, host| json!({ "priority": priority, "lb_endpoints": [host] });
         has_hosts(

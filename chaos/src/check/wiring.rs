@@ -6,7 +6,7 @@ use velocitygate::matching::Part;
 
 use super::{counters, store};
 use crate::paths;
-use crate::plugin::{Plugin, field, plugins};
+use crate::plugin::{Plugin, ROOT_ID, field, plugins, plugins_of};
 
 /// The `root_id` of the bridge.
 pub(super) const BRIDGE: &str = "velocitygate_redis";

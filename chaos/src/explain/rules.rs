@@ -26,7 +26,7 @@ pub(super) fn explain(config: &Config, request: &Request<'_>) -> Vec<String> {
             Some(Treatment::Deny) if rule.key.key(request).missing => {
                 "refuses: the request lacks a part of its key, and missing_key is deny".to_owned()
             }
-            Some(Treatment::Deny) => "refuses: its override is deny".to_owned(),
+            Some(Treatment::Deny) => "refuses: an override denies it".to_owned(),
             None => {
                 let why = rule.matcher.mismatch(request);
                 let why = why.map(|it| reason(it, request)).unwrap_or_default();

@@ -143,7 +143,7 @@ fn an_override_and_a_cost_from_a_header_are_explained() {
     );
     let evil = of_document(rules, &["/", "--header=x: evil"]);
     assert!(
-        evil.contains("\nr: refuses: its override is deny\n"),
+        evil.contains("\nr: refuses: an override denies it\n"),
         "{evil}"
     );
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{Envoy, envoy, text};
@@ -94,16 +94,28 @@ impl Reader {
                 "{place}: {path} {error:#}, so it was not looked at: paths go from where Envoy \
                  starts, so run this there, or on that file"
             )),
+            Err(error) if error.is::<Unread>() => self
+                .unread
+                .push(format!("{place}({path}): {error}, so it was not looked at")),
             Err(error) => self.refused.push(format!("{place}({path}): {error:#}")),
         }
     }
 
     fn read(&mut self, path: &str, place: &str, steps: usize) -> Result<Value> {
-        let steps = steps
-            .checked_sub(1)
-            .with_context(|| format!("{STEPS_MAX} files lead to it already"))?;
-        let text = text(Path::new(path), &mut self.bytes_left)?;
-        let found = envoy(Path::new(path), &text)?;
+        let Some(steps) = steps.checked_sub(1) else {
+            bail!(Unread(format!("{STEPS_MAX} files lead to it already")));
+        };
+        let path = Path::new(path);
+        if path
+            .extension()
+            .is_some_and(|it| it == "pb" || it == "pb_text")
+        {
+            bail!(Unread(
+                "it is a protobuf message, not JSON or YAML".to_owned()
+            ));
+        }
+        let text = text(path, &mut self.bytes_left)?;
+        let found = envoy(path, &text)?;
         let mut tree = found.context("expected a file of resources, found none in it")?;
         self.follow(&mut tree, place, steps);
         Ok(tree)

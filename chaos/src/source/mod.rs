@@ -94,7 +94,10 @@ fn envoy(path: &Path, text: &str) -> Result<Option<Value>> {
         is_yaml || !text.starts_with('\u{feff}'),
         "expected JSON, found a byte order mark before it: save it without one"
     );
-    match serde_norway::from_str(text) {
+    // YAML's reader knows no pairs of surrogates.
+    let json = looks_like_json.then(|| serde_json::from_str(text).ok());
+    let tree = json.flatten().map(Ok);
+    match tree.unwrap_or_else(|| serde_norway::from_str(text)) {
         Ok(tree) if is_envoy(&tree) => {
             ensure!(
                 is_yaml || looks_like_json || extension.is_none(),

@@ -86,9 +86,9 @@ fn a_file_that_names_itself_is_followed_so_far_and_no_further() {
     };
     assert!(
         envoy
-            .refused
+            .unread
             .iter()
-            .any(|it| it.ends_with("2 files lead to it already")),
+            .any(|it| it.ends_with("3 files lead to it already, so it was not looked at")),
         "{envoy:?}"
     );
 }
@@ -221,4 +221,41 @@ fn json_and_yaml_are_told_apart_as_envoy_does() {
         let read = read(name, br#"{ "rules": [] }"#).unwrap();
         assert!(matches!(read, Source::Own(_)), "{name}");
     }
+}
+
+/// A file of listeners, in it a composite filter that is discovered, in it a filter that is, too: Envoy
+/// takes that.
+#[test]
+fn no_valid_chain_of_files_is_refused() {
+    let plugin = json!({ "root_id": ROOT_ID });
+    let filter = json!({ "resources": [{ "name": "gate", "typed_config": { "config": plugin } }] });
+    let (filter, _one) = file("filter.json", filter.to_string().as_bytes());
+    let inner = json!({ "name": "gate", "config_discovery": wasm_in(&filter) });
+    let composite = json!({ "resources": [{ "name": "gate", "typed_config": {
+        "xds_matcher": { "on_no_match": { "action": { "typed_config": { "dynamic_config": inner } } } } } }] });
+    let (composite, _two) = file("composite.json", composite.to_string().as_bytes());
+    let source = json!({ "config_source": in_file(&composite) });
+    let (listeners, _three) = file("listeners.json", discovered(&source).to_string().as_bytes());
+    let envoy = envoy_of(&json!({ "dynamic_resources": { "lds_config": in_file(&listeners) } }));
+    assert!(envoy.refused.is_empty(), "{envoy:?}");
+}
+
+/// Envoy reads `*.pb` and `*.pb_text`, too.
+#[test]
+fn a_file_in_another_format_that_envoy_reads_is_not_refused() {
+    let (path, _folder) = file("filter.pb", b"\x0a\x80\x01");
+    let envoy = envoy_of(&discovered(&wasm_in(&path)));
+    assert!(envoy.refused.is_empty(), "{envoy:?}");
+    assert_eq!(envoy.unread.len(), 1, "{envoy:?}");
+}
+
+/// As many tools write what is beyond U+FFFF in JSON.
+#[test]
+fn json_with_a_pair_of_surrogates_is_an_envoy_configuration() {
+    let read = read(
+        "a.json",
+        br#"{ "node": { "id": "\ud83d\ude00" }, "admin": {} }"#,
+    )
+    .unwrap();
+    assert!(matches!(read, Source::Envoy(_)), "{read:?}");
 }

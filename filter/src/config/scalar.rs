@@ -181,16 +181,12 @@ impl<'d> Value<'d> {
     #[inline(never)]
     pub(super) fn property_path(&self) -> Option<Vec<String>> {
         let path = self.list((1, PATH_PARTS_MAX), Self::path_part)?;
-        let joined = path.first().filter(|part| {
-            let root = part.split_once('.').map(|(root, _)| root);
-            root.is_some_and(Attribute::is_root)
-        });
-        let Some(joined) = joined else {
+        let Some(joined) = path.first().filter(|it| Attribute::is_dotted(it)) else {
             return Some(path);
         };
         let parts: Vec<&str> = joined.split('.').collect();
         self.refuse(format_args!(
-            "no request has {joined:?}: write each part on its own, {parts:?}"
+            "Envoy has nothing named {joined:?}: write each part on its own, {parts:?}"
         ))
     }
 

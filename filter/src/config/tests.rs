@@ -362,3 +362,11 @@ fn a_duration_is_digits_and_a_unit_and_nothing_else() {
     );
     assert_eq!(parse_duration("18446744073709551616us"), None);
 }
+
+/// What another wasm filter left with `set_property(["source.team"])`: Envoy finds it under this one
+/// name, as `wasm.source.team` of the filter state.
+#[test]
+fn a_property_of_another_filter_may_have_a_dot_in_its_name() {
+    let rule = json!({ "key": [{ "property": ["source.team"] }] });
+    parse(&with_rule(&rule)).unwrap();
+}

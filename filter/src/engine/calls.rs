@@ -225,11 +225,12 @@ impl<C: SharedCell> Engine<C> {
         }
     }
 
-    /// What the breaker may learn from a call. One that was given less than `slow_call`, because its
-    /// requests had been held back, proves nothing by running out of time.
+    /// What the breaker may learn from a call. One that was given neither `slow_call` nor most of
+    /// `redis.timeout`, because its requests had been held back, proves nothing by running out of time.
     fn lesson(&self, call: &Call, outcome: Outcome, now: Instant) -> breaker::Call {
         let slow = self.config.breaker.map_or(Micros::ZERO, |it| it.slow_call);
-        let cut_short = call.deadline.since(call.sent) < slow;
+        let most = Micros(self.config.redis.timeout.0.saturating_mul(4) / 5);
+        let cut_short = call.deadline.since(call.sent) < slow.min(most);
         let timed_out = outcome == Outcome::Failure(Cause::Timeout);
         breaker::Call {
             outcome: if cut_short && timed_out {

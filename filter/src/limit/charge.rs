@@ -61,11 +61,11 @@ pub fn refund_all(refund: &Refund<'_>, states: &mut [&mut State], now: RedisTime
             let mut level = limit.level(state, now.0);
             let tokens = refund.demand.count.saturating_mul(*cost);
             let counts = refund.taken_at <= now && level.changed().is_none();
-            let given = match counts {
-                true => level.refund(tokens, refund.taken_at.0),
-                false => 0,
-            };
-            if let (1.., Some(changed)) = (given, level.changed()) {
+            if !counts {
+                return 0;
+            }
+            let given = level.refund(tokens, refund.taken_at.0);
+            if let Some(changed) = level.changed().filter(|_| given > 0) {
                 **state = changed;
             }
             given

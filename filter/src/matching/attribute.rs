@@ -30,16 +30,23 @@ impl Attribute {
     #[inline(never)]
     pub fn of(path: &[String]) -> Option<Self> {
         let path = path.join(".");
-        let is_in = |names: &str| names.split(' ').any(|name| name == path);
-        if is_in(NUMBERS) {
+        let is_path = |name: &str| name == path;
+        if any(NUMBERS, &is_path) {
             return Some(Self::Number);
         }
-        is_in(FLAGS).then_some(Self::Flag)
+        any(FLAGS, &is_path).then_some(Self::Flag)
     }
 
-    /// Whether paths to attributes begin with this part.
-    pub fn is_root(part: &str) -> bool {
-        ROOTS.split(' ').any(|root| root == part)
+    /// Whether this one part is an attribute's whole name, or begins with one: Envoy finds nothing
+    /// under it. (What another filter has set may have dots in its name.)
+    pub fn is_dotted(part: &str) -> bool {
+        let begins = |name: &str| {
+            let rest = part.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        [NUMBERS, FLAGS, TEXTS]
+            .iter()
+            .any(|names| any(names, &begins))
     }
 
     /// The text of what Envoy hands over for a path: `8080`, `true`. Bytes that are not what they
@@ -55,6 +62,11 @@ impl Attribute {
         };
         text.map_or(bytes, String::into_bytes)
     }
+}
+
+#[inline(never)]
+fn any(names: &str, fits: &dyn Fn(&str) -> bool) -> bool {
+    names.split(' ').any(fits)
 }
 
 #[cfg(test)]

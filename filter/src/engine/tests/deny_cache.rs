@@ -195,6 +195,25 @@ fn a_refusal_under_a_leased_rule_is_remembered_for_its_ttl_beside_another_rule_t
     );
 }
 
+/// A counter that was reset by hand is noticed, also where leases are longer than that takes.
+#[test]
+fn a_refusal_under_a_rule_of_long_leases_is_remembered_for_no_longer_than_any() {
+    let mut world = World::new(
+        r#"{ "breaker": "off", "rules": [
+            { "name": "leased", "key": [{ "header": "x-api-key" }], "lease": { "max": 1, "ttl": "60s" },
+              "limit": { "requests": 60, "per": "1h", "burst": 60 } },
+            { "name": "all", "limit": { "requests": 100000, "per": "1s" } } ] }"#,
+    );
+    for stream in 1..60 {
+        assert_eq!(world.round_trip(stream, "a"), Allowed, "{stream}");
+    }
+    assert_eq!(world.round_trip(60, "a"), Denied);
+    world.now = world.now + Micros::from_millis(9_999);
+    assert!(world.request(61, "a").is_some());
+    world.now = world.now + Micros::from_millis(1);
+    assert!(world.request(62, "a").is_none());
+}
+
 #[test]
 fn a_shadow_rule_without_room_is_known_too() {
     let mut world = World::new(TRIAL);

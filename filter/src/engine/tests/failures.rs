@@ -236,6 +236,27 @@ fn a_silent_redis_opens_the_breaker_of_a_busy_worker_too() {
     assert_eq!(world.moves.len(), 1, "{:?}", world.moves);
 }
 
+/// With `redis.timeout` of 40 ms `slow_call` is as long (also where it is configured so), and a call
+/// of a busy worker is given less than either.
+#[test]
+fn a_silent_redis_opens_the_breaker_whose_slow_call_is_as_long_as_the_timeout() {
+    for (settings, timeout) in [
+        (r#""redis": { "timeout": "40ms" }"#, 40),
+        (r#""breaker": { "slow_call": "50ms" }"#, 50),
+    ] {
+        let rule = r#"{ "name": "all", "limit": { "requests": 99, "per": "1m" } }"#;
+        let mut world = World::new(&format!(r#"{{ {settings}, "rules": [{rule}] }}"#));
+        for stream in 1..=10 {
+            world.request(stream, "a");
+            world.now = world.now + Micros(1_100);
+            world.turn();
+            world.now = world.now + Micros(timeout * 1_000 - 1_100);
+            world.fail(CallEnd::TimedOut);
+        }
+        assert_eq!(world.moves.len(), 1, "{settings}: {:?}", world.moves);
+    }
+}
+
 /// An outage that the breaker was not told of left no line in the log.
 #[test]
 fn the_log_says_once_a_minute_that_calls_fail_and_what_redis_said() {
@@ -274,36 +295,6 @@ fn the_log_says_once_a_minute_that_calls_fail_and_what_redis_said() {
     );
 }
 
-#[test]
-fn nothing_is_said_of_what_is_part_of_life() {
-    let mut world = allow();
-    world.redis.knows_script = false;
-    assert_eq!(world.round_trip(1, "a"), Allowed);
-    assert!(world.warnings.is_empty(), "{:?}", world.warnings);
-}
-
-#[test]
-fn probes_close_the_breaker_and_spend_no_user_request() {
-    let mut world = allow();
-    world.open_the_breaker();
-    world.tick(Micros::from_millis(300));
-    assert_eq!(world.moves, ["breaker open -> half-open: the wait is over"]);
-    for _ in 0..3 {
-        assert_eq!(world.calls.len(), 1, "one probe at a time");
-        assert!(
-            world.request(1, "a").is_some(),
-            "half-open refuses requests"
-        );
-        world.deliver();
-    }
-    assert_eq!(
-        world.moves[1],
-        "breaker half-open -> closed: 3 probes succeeded"
-    );
-    assert_eq!(world.round_trip(2, "a"), Allowed);
-    assert_eq!(world.count("breaker_probes_total.result.ok"), 3);
-}
-
 /// Before a login Redis says so to the first command, and hangs up: what is left of the call has no
 /// answer, and was blamed on the network.
 #[test]
@@ -333,6 +324,36 @@ fn no_key_of_a_client_is_in_the_log() {
         world.warnings,
         ["redis call failed: error, \"ERR unknown command 'EVALSHA'\""]
     );
+}
+
+#[test]
+fn nothing_is_said_of_what_is_part_of_life() {
+    let mut world = allow();
+    world.redis.knows_script = false;
+    assert_eq!(world.round_trip(1, "a"), Allowed);
+    assert!(world.warnings.is_empty(), "{:?}", world.warnings);
+}
+
+#[test]
+fn probes_close_the_breaker_and_spend_no_user_request() {
+    let mut world = allow();
+    world.open_the_breaker();
+    world.tick(Micros::from_millis(300));
+    assert_eq!(world.moves, ["breaker open -> half-open: the wait is over"]);
+    for _ in 0..3 {
+        assert_eq!(world.calls.len(), 1, "one probe at a time");
+        assert!(
+            world.request(1, "a").is_some(),
+            "half-open refuses requests"
+        );
+        world.deliver();
+    }
+    assert_eq!(
+        world.moves[1],
+        "breaker half-open -> closed: 3 probes succeeded"
+    );
+    assert_eq!(world.round_trip(2, "a"), Allowed);
+    assert_eq!(world.count("breaker_probes_total.result.ok"), 3);
 }
 
 #[test]

@@ -78,6 +78,35 @@ fn no_request_that_is_not_under_way_waits_once_the_breaker_is_open() {
     assert_eq!(world.decisions()[2..], [(3, Allowed)]);
 }
 
+/// Local buckets admit the first that came.
+#[test]
+fn those_given_up_when_the_breaker_opens_are_so_in_the_order_of_their_arrival() {
+    let cell = Cell::default();
+    let mut world = held_back(cell.clone());
+    world.request(6, "b");
+    World::worker_of(ONE_A_SECOND, cell).open_the_breaker();
+    world.tick(Micros::from_millis(5));
+    let streams = world.decisions().into_iter().map(|(stream, _)| stream);
+    assert_eq!(streams.collect::<Vec<_>>(), [4, 5, 6]);
+}
+
+#[test]
+fn what_does_not_fit_into_a_call_goes_out_in_the_order_of_arrival() {
+    let mut world = World::new(
+        r#"{ "redis": { "max_waiting": 2000 }, "rules": [ { "name": "per-key",
+            "key": [{ "header": "x-api-key" }], "limit": { "requests": 9, "per": "1m" } } ] }"#,
+    );
+    for stream in 0..1_100 {
+        world.request(stream, &stream.to_string());
+    }
+    world.turn();
+    while !world.calls.is_empty() {
+        world.fail(CallEnd::Unreachable);
+    }
+    let streams = world.decisions().into_iter().map(|(stream, _)| stream);
+    assert_eq!(streams.collect::<Vec<_>>(), (0..1_100).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_script_load_holds_nobody_back_once_the_breaker_is_open() {
     let cell = Cell::default();
@@ -104,6 +133,14 @@ fn a_stream_that_ends_is_forgotten_by_the_call_that_it_waits_for() {
     assert_eq!(held.collect::<Vec<_>>(), [[5]]);
     world.deliver();
     assert_eq!(world.decisions(), [(3, Allowed), (5, Denied)]);
+}
+
+#[test]
+fn a_stream_that_ends_is_no_longer_pending() {
+    let mut world = World::new(TWO_RULES);
+    world.request(1, "a");
+    world.engine.stream_ended(1);
+    assert!(world.engine.pending.is_empty());
 }
 
 #[test]
