@@ -173,45 +173,40 @@ fn a_known_refusal_waits_for_no_shadow_rule() {
     assert_eq!((decided("denied"), decided("allowed")), (2, 2));
 }
 
-/// It was remembered for ten seconds where a rule that leases nothing matched as well.
-#[test]
-fn a_refusal_under_a_leased_rule_is_remembered_for_its_ttl_beside_another_rule_too() {
-    let mut world = World::new(
-        r#"{ "breaker": "off", "rules": [
-            { "name": "leased", "key": [{ "header": "x-api-key" }], "lease": { "max": 8, "ttl": "100ms" },
-              "limit": { "requests": 60, "per": "1h", "burst": 60 } },
-            { "name": "all", "limit": { "requests": 100000, "per": "1s" } } ] }"#,
-    );
+/// A client of a leased rule and of one that leases nothing is refused: for so long it is known.
+fn assert_leased_refusal_is_remembered(lease: &str, remembered: Micros) {
+    let mut world = World::new(&format!(
+        r#"{{ "breaker": "off", "rules": [
+            {{ "name": "leased", "key": [{{ "header": "x-api-key" }}], "lease": {lease},
+              "limit": {{ "requests": 60, "per": "1h", "burst": 60 }} }},
+            {{ "name": "all", "limit": {{ "requests": 100000, "per": "1s" }} }} ] }}"#
+    ));
     for stream in 1..60 {
         assert_eq!(world.round_trip(stream, "a"), Allowed, "{stream}");
     }
     assert_eq!(world.round_trip(60, "a"), Denied);
-    world.now = world.now + Micros::from_millis(99);
+    let last = Micros::from_millis(1);
+    world.now = world.now + Micros(remembered.0 - last.0);
     assert!(world.request(61, "a").is_some());
-    world.now = world.now + Micros::from_millis(1);
+    world.now = world.now + last;
     assert!(
         world.request(62, "a").is_none(),
         "others may have given back"
     );
 }
 
+/// It was remembered for ten seconds where a rule that leases nothing matched as well.
+#[test]
+fn a_refusal_under_a_leased_rule_is_remembered_for_its_ttl_beside_another_rule_too() {
+    let lease = r#"{ "max": 8, "ttl": "100ms" }"#;
+    assert_leased_refusal_is_remembered(lease, Micros::from_millis(100));
+}
+
 /// A counter that was reset by hand is noticed, also where leases are longer than that takes.
 #[test]
 fn a_refusal_under_a_rule_of_long_leases_is_remembered_for_no_longer_than_any() {
-    let mut world = World::new(
-        r#"{ "breaker": "off", "rules": [
-            { "name": "leased", "key": [{ "header": "x-api-key" }], "lease": { "max": 1, "ttl": "60s" },
-              "limit": { "requests": 60, "per": "1h", "burst": 60 } },
-            { "name": "all", "limit": { "requests": 100000, "per": "1s" } } ] }"#,
-    );
-    for stream in 1..60 {
-        assert_eq!(world.round_trip(stream, "a"), Allowed, "{stream}");
-    }
-    assert_eq!(world.round_trip(60, "a"), Denied);
-    world.now = world.now + Micros::from_millis(9_999);
-    assert!(world.request(61, "a").is_some());
-    world.now = world.now + Micros::from_millis(1);
-    assert!(world.request(62, "a").is_none());
+    let lease = r#"{ "max": 1, "ttl": "60s" }"#;
+    assert_leased_refusal_is_remembered(lease, Micros::from_secs(10));
 }
 
 #[test]
