@@ -35,7 +35,7 @@ pub(super) enum Purpose {
 impl Call {
     /// What the next call has to load: one text is enough for a single Redis; where those of this
     /// call were not, there are shards that they did not reach.
-    fn missing(&self, reading: &Reading) -> Script {
+    fn missing(&self, reading: &Reading<'_>) -> Script {
         let texts = self.texts.saturating_mul(TEXTS_GROWTH);
         let texts = texts.clamp(1, TEXTS_MAX);
         let mut keys = Vec::new();
@@ -244,7 +244,7 @@ impl<C: SharedCell> Engine<C> {
 
     /// What a call teaches about the script. A call that was sent before the last load ended says
     /// nothing new: it may have met Redis before the script did.
-    fn script_after(&mut self, id: CallId, call: &Call, reading: &Reading, now: Instant) {
+    fn script_after(&mut self, id: CallId, call: &Call, reading: &Reading<'_>, now: Instant) {
         let unscripted = reading.lacks_script();
         let probed =
             matches!(call.purpose, Purpose::Probe(_)) && reading.outcome == Outcome::Success;

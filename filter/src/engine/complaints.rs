@@ -21,18 +21,18 @@ pub(super) struct Complaints(Vec<(Kind, Instant)>);
 
 impl Complaints {
     /// The line for a call that was read so, if there is to be one.
-    pub(super) fn about(&mut self, reading: &Reading, now: Instant) -> Option<String> {
+    pub(super) fn about(&mut self, reading: &Reading<'_>, now: Instant) -> Option<String> {
         if reading.result == CallResult::Ok {
             return None;
         }
-        let said = reading.said.as_ref();
-        let kind = (reading.result, said.map(|(class, _)| *class));
+        let said = reading.said;
+        let kind = (reading.result, said.map(|(class, _)| class));
         match self.0.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, last)) if now.since(*last) < EVERY => return None,
             Some((_, last)) => *last = now,
             None => self.0.push((kind, now)),
         }
-        let said = said.map_or_else(String::new, |(_, said)| format!(", {said:?}"));
+        let said = said.map_or_else(String::new, |(_, said)| format!(", {:?}", quoted(said)));
         Some(format!(
             "redis call failed: {}{said}",
             reading.result.label()
@@ -42,7 +42,7 @@ impl Complaints {
 
 /// The beginning of what Redis said, fit for a log: without the arguments that it repeats where it
 /// does not know a command, since keys are among them.
-pub(super) fn quoted(error: &[u8]) -> String {
+fn quoted(error: &[u8]) -> String {
     let arguments = b", with args";
     let end = error
         .windows(arguments.len())

@@ -15,7 +15,8 @@ use crate::fingerprint::Fingerprint;
 use crate::limit::Standing;
 use crate::units::{Instant, Micros, RedisTime};
 
-/// Keys that one worker remembers, about 180 bytes each in a full table. Where there is no room, Redis is asked.
+/// Keys that one worker remembers, about 180 bytes each in a full table. Where there is no room,
+/// Redis is asked.
 pub(super) const CAPACITY: usize = 65_536;
 
 /// A key is remembered for no longer than this, whatever Redis said: a counter that was reset by

@@ -1,6 +1,5 @@
 //! What the end of a call means: for each group of requests, for the breaker and for the metrics.
 
-use super::complaints::quoted;
 use super::effect::CallEnd;
 use super::group::{Done, Group};
 use crate::breaker::{Cause, Outcome};
@@ -22,20 +21,20 @@ pub(super) enum GroupAnswer {
 
 /// A call, read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct Reading<'a> {
     /// One answer for each group, in their order.
     pub(super) answers: Vec<GroupAnswer>,
     pub(super) result: CallResult,
     pub(super) outcome: Outcome,
     pub(super) errors: Vec<ErrorClass>,
-    /// The error that `result` is of, and how it begins.
-    pub(super) said: Option<(ErrorClass, String)>,
+    /// The error that `result` is of.
+    pub(super) said: Option<(ErrorClass, &'a [u8])>,
 }
 
 /// Reads how a call ended; its first `texts` commands carried the script's text. A reply that does
 /// not fit its question makes all of them unknown: after it, no reply can be matched to a
 /// question with certainty.
-pub(super) fn read(groups: &[Group], texts: usize, end: CallEnd<'_>) -> Reading {
+pub(super) fn read<'a>(groups: &[Group], texts: usize, end: CallEnd<'a>) -> Reading<'a> {
     let bytes = match end {
         CallEnd::Replied(bytes) => bytes,
         CallEnd::TimedOut => return failed(groups, CallResult::Timeout, Cause::Timeout),
@@ -50,7 +49,7 @@ pub(super) fn read(groups: &[Group], texts: usize, end: CallEnd<'_>) -> Reading 
     }
 }
 
-fn read_replies(groups: &[Group], texts: usize, replies: &[Reply<'_>]) -> Reading {
+fn read_replies<'a>(groups: &[Group], texts: usize, replies: &[Reply<'a>]) -> Reading<'a> {
     let mut reading = Reading {
         answers: Vec::with_capacity(groups.len()),
         result: CallResult::Ok,
@@ -74,7 +73,7 @@ fn read_replies(groups: &[Group], texts: usize, replies: &[Reply<'_>]) -> Readin
     reading
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
     /// Redis does not know the script.
     pub(super) fn lacks_script(&self) -> bool {
         self.answers.contains(&GroupAnswer::Unscripted)
@@ -87,7 +86,7 @@ impl Reading {
     }
 
     /// An error reply to a group; `loaded` when its command carried the script's text.
-    fn error(&mut self, text: &[u8], group: &Group, loaded: bool) -> GroupAnswer {
+    fn error(&mut self, text: &'a [u8], group: &Group, loaded: bool) -> GroupAnswer {
         let class = ErrorClass::of(text);
         self.errors.push(class);
         match class {
@@ -100,7 +99,7 @@ impl Reading {
         if class == ErrorClass::Unreachable && matches!(self.outcome, Outcome::Failure(_)) {
             return GroupAnswer::Unknown;
         }
-        self.said = Some((class, quoted(text)));
+        self.said = Some((class, text));
         match cause(class) {
             Some(cause) => self.outcome = Outcome::Failure(cause),
             // Redis answered; what is wrong is this key alone.
@@ -137,11 +136,11 @@ const fn cause(class: ErrorClass) -> Option<Cause> {
     }
 }
 
-fn malformed(groups: &[Group]) -> Reading {
+fn malformed(groups: &[Group]) -> Reading<'static> {
     failed(groups, CallResult::Malformed, Cause::Malformed)
 }
 
-fn failed(groups: &[Group], result: CallResult, cause: Cause) -> Reading {
+fn failed(groups: &[Group], result: CallResult, cause: Cause) -> Reading<'static> {
     Reading {
         answers: groups.iter().map(|_| GroupAnswer::Unknown).collect(),
         result,
