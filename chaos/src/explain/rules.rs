@@ -125,43 +125,43 @@ fn policy(policy: &OnFailure) -> String {
 
 /// `subject is this, must be that`.
 fn reason(mismatch: Mismatch<'_>, request: &Request<'_>) -> String {
-    let one = |value: Option<Cow<'_, [u8]>>| shown(value.into_iter());
-    let (subject, found, wanted) = match mismatch {
-        Mismatch::Method(methods) => (
-            "method".to_owned(),
-            one(request.method().map(Into::into)),
-            format!("be one of {}", methods.join(", ")),
+    let (subject, found) = subject(mismatch, request);
+    let wanted = match mismatch {
+        Mismatch::Method(methods) => format!("be one of {}", methods.join(", ")),
+        Mismatch::Host(hosts) => format!(
+            "be one of {}",
+            hosts.iter().map(host).collect::<Vec<_>>().join(", ")
         ),
-        Mismatch::Host(hosts) => (
-            "host".to_owned(),
-            one(request.host()),
-            format!(
-                "be one of {}",
-                hosts.iter().map(host).collect::<Vec<_>>().join(", ")
-            ),
-        ),
-        Mismatch::Path(test) => (
-            "path".to_owned(),
-            one(request.path().map(Into::into)),
-            text_test(test),
-        ),
+        Mismatch::Path(test) => text_test(test),
+        Mismatch::Header(named) | Mismatch::Query(named) => value_test(&named.test),
+        Mismatch::Property(property) => value_test(&property.test),
+    };
+    format!("{subject} is {}, must {wanted}", shown(&found))
+}
+
+/// What a test looks at, and the values that a request has there.
+pub(super) fn subject<'r>(
+    test: Mismatch<'r>,
+    request: &'r Request<'_>,
+) -> (String, Vec<Cow<'r, [u8]>>) {
+    let one = |value: Option<Cow<'r, [u8]>>| value.into_iter().collect();
+    match test {
+        Mismatch::Method(_) => ("method".to_owned(), one(request.method())),
+        Mismatch::Host(_) => ("host".to_owned(), one(request.host())),
+        Mismatch::Path(_) => ("path".to_owned(), one(request.path().map(Into::into))),
         Mismatch::Header(named) => (
             format!("header {}", named.name),
-            shown(request.header_readings(&named.name)),
-            value_test(&named.test),
+            request.header_readings(&named.name).collect(),
         ),
         Mismatch::Query(named) => (
             format!("query parameter {}", named.name),
-            shown(request.parameters(&named.name)),
-            value_test(&named.test),
+            request.parameters(&named.name).collect(),
         ),
         Mismatch::Property(property) => (
             format!("property {}", property.path.join(".")),
             one(request.property(&property.path).map(Into::into)),
-            value_test(&property.test),
         ),
-    };
-    format!("{subject} is {found}, must {wanted}")
+    }
 }
 
 fn host(pattern: &HostPattern) -> String {
@@ -188,9 +188,10 @@ fn value_test(test: &ValueTest) -> String {
 }
 
 /// Values in quotes, escaped; "absent" when there are none.
-fn shown<'v>(values: impl Iterator<Item = Cow<'v, [u8]>>) -> String {
+fn shown(values: &[Cow<'_, [u8]>]) -> String {
     let values: Vec<_> = values
-        .map(|value| format!("{:?}", String::from_utf8_lossy(&value)))
+        .iter()
+        .map(|value| format!("{:?}", String::from_utf8_lossy(value)))
         .collect();
     if values.is_empty() {
         "absent".to_owned()

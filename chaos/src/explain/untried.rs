@@ -1,59 +1,42 @@
 //! Values that are too long for a regular expression to be tried on them.
 
-use std::borrow::Cow;
-
 use velocitygate::config::Rule;
-use velocitygate::matching::{PATTERN_VALUE_BYTES_MAX, Request, TextTest, ValueTest};
+use velocitygate::matching::{
+    Fit, Mismatch, PATTERN_VALUE_BYTES_MAX, Request, TextTest, ValueTest,
+};
+
+use super::rules;
 
 /// A line for each test of a rule which the request passes without a try.
 pub(super) fn explain(rule: &Rule, request: &Request<'_>) -> String {
     let matcher = &rule.matcher;
-    let mut lines = String::new();
-    let mut tell = |subject: String, is_untried: bool| {
-        if is_untried {
-            let most = format!("more than is tried ({PATTERN_VALUE_BYTES_MAX} bytes)");
-            lines += &format!("\n  regex     {subject} is {most}, so it counts as fitting");
-        }
-    };
-    if let Some(test) = &matcher.path {
-        let path = request.path().map(Cow::Borrowed);
-        tell("path".to_owned(), is_untried(test, path.into_iter()));
-    }
-    for named in &matcher.headers {
-        let values = request.header_readings(&named.name);
-        tell(format!("header {}", named.name), of(&named.test, values));
-    }
-    for named in &matcher.query {
-        let values = request.parameters(&named.name);
-        let subject = format!("query parameter {}", named.name);
-        tell(subject, of(&named.test, values));
-    }
-    for property in &matcher.properties {
-        let value = request.property(&property.path).map(Cow::Owned);
-        let subject = format!("property {}", property.path.join("."));
-        tell(subject, of(&property.test, value.into_iter()));
-    }
-    lines
+    let path = matcher.path.iter().map(Mismatch::Path);
+    let headers = matcher.headers.iter().map(Mismatch::Header);
+    let query = matcher.query.iter().map(Mismatch::Query);
+    let properties = matcher.properties.iter().map(Mismatch::Property);
+    let tests = path.chain(headers).chain(query).chain(properties);
+    tests.filter_map(|test| line(test, request)).collect()
 }
 
-fn of<'v>(test: &ValueTest, values: impl Iterator<Item = Cow<'v, [u8]>>) -> bool {
+fn line(test: Mismatch<'_>, request: &Request<'_>) -> Option<String> {
+    let (subject, values) = rules::subject(test, request);
+    let text = match test {
+        Mismatch::Path(text) => text,
+        Mismatch::Header(named) | Mismatch::Query(named) => text(&named.test)?,
+        Mismatch::Property(property) => text(&property.test)?,
+        Mismatch::Method(_) | Mismatch::Host(_) => return None,
+    };
+    (text.fit(values.into_iter()) == Fit::Untried).then(|| {
+        let most = format!("more than is tried ({PATTERN_VALUE_BYTES_MAX} bytes)");
+        format!("\n  regex     {subject} is {most}, so it counts as fitting")
+    })
+}
+
+const fn text(test: &ValueTest) -> Option<&TextTest> {
     match test {
-        ValueTest::Is(test) => is_untried(test, values),
-        ValueTest::Present(_) => false,
+        ValueTest::Is(text) => Some(text),
+        ValueTest::Present(_) => None,
     }
-}
-
-/// Whether it is a value beyond what is tried that fits, and none before it.
-fn is_untried<'v>(test: &TextTest, mut values: impl Iterator<Item = Cow<'v, [u8]>>) -> bool {
-    let TextTest::Regex(pattern) = test else {
-        return false;
-    };
-    let mut left = PATTERN_VALUE_BYTES_MAX;
-    let fits = values.find_map(|value| match pattern.try_on(&value, &mut left) {
-        Some(false) => None,
-        tried => Some(tried),
-    });
-    fits == Some(None)
 }
 
 #[cfg(test)]
@@ -62,7 +45,6 @@ mod tests {
     use velocitygate::matching::Host;
 
     use super::*;
-    use crate::explain::rules;
 
     /// A request whose path, headers, parameters and properties all hold this.
     struct Of(String);

@@ -16,6 +16,5 @@ pub use key::{
 };
 pub use matcher::{HostPattern, Matcher, Mismatch, NamedTest, PropertyTest};
 pub use pattern::{PATTERN_COMPILED_BYTES_MAX, PATTERN_VALUE_BYTES_MAX, Pattern};
-pub(crate) use request::whole_number;
 pub use request::{Host, Request, is_grpc};
-pub use value_test::{TextTest, ValueTest};
+pub use value_test::{Fit, TextTest, ValueTest};

@@ -22,29 +22,53 @@ pub enum ValueTest {
     Present(bool),
 }
 
+/// What a test makes of the values of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// None passes.
+    No,
+    /// One does.
+    Yes,
+    /// None of those before one that is [too long](Pattern::try_on) to try, which counts as passing.
+    Untried,
+}
+
 impl TextTest {
-    /// Whether a value passes; `left` is what an expression [may spend](Pattern::try_on).
-    fn passes(&self, value: &[u8], left: &mut usize) -> bool {
+    /// What the test makes of values. A rule can only restrict, so of several the one that it is
+    /// about counts.
+    pub fn fit(&self, values: impl Iterator<Item: AsRef<[u8]>>) -> Fit {
+        let mut left = PATTERN_VALUE_BYTES_MAX;
+        for value in values {
+            match self.try_on(value.as_ref(), &mut left) {
+                Some(false) => {}
+                Some(true) => return Fit::Yes,
+                None => return Fit::Untried,
+            }
+        }
+        Fit::No
+    }
+
+    /// See [`Pattern::try_on`].
+    #[inline(never)]
+    fn try_on(&self, value: &[u8], left: &mut usize) -> Option<bool> {
         match self {
-            Self::Exact(expected) => value == expected.as_bytes(),
-            Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
-            Self::Regex(pattern) => pattern.try_on(value, left).unwrap_or(true),
+            Self::Exact(expected) => Some(value == expected.as_bytes()),
+            Self::Prefix(prefix) => Some(value.starts_with(prefix.as_bytes())),
+            Self::Regex(pattern) => pattern.try_on(value, left),
         }
     }
 
     /// Whether the test holds of the only value.
     pub(super) fn holds(&self, value: &[u8]) -> bool {
-        self.passes(value, &mut { PATTERN_VALUE_BYTES_MAX })
+        self.fit(std::iter::once(value)) != Fit::No
     }
 }
 
 impl ValueTest {
-    /// Whether the test holds of any of the values of one name. A rule can only restrict, so of
-    /// several values the one that it is about counts.
-    pub(super) fn holds(&self, values: impl Iterator<Item: AsRef<[u8]>>) -> bool {
-        let (mut values, mut left) = (values, PATTERN_VALUE_BYTES_MAX);
+    /// Whether the test holds of any of the values of one name.
+    pub(super) fn holds(&self, mut values: impl Iterator<Item: AsRef<[u8]>>) -> bool {
         match self {
-            Self::Is(test) => values.any(|value| test.passes(value.as_ref(), &mut left)),
+            Self::Is(test) => test.fit(values) != Fit::No,
             Self::Present(present) => values.next().is_some() == *present,
         }
     }
