@@ -8,8 +8,7 @@ use std::cmp::Reverse;
 
 use crate::config::{Headers, Response, Rule};
 use crate::limit::{Limit, Standing};
-use crate::matching::whole_number;
-use crate::units::Micros;
+use crate::units::{Micros, whole_number};
 
 /// A header field: its name in lower case, and its value.
 pub type Field = (Cow<'static, str>, String);

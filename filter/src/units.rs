@@ -99,6 +99,20 @@ impl Add<Micros> for Instant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RedisTime(pub u64);
 
+/// The number that a header holds, of digits alone; one that is too large to hold is the largest.
+#[inline(never)]
+pub(crate) fn whole_number(text: &[u8]) -> Option<u64> {
+    let digits = text.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = |sum: u64, digit: &u8| {
+        let digit = digit.saturating_sub(b'0');
+        sum.saturating_mul(10).saturating_add(digit.into())
+    };
+    Some(digits.iter().fold(0, value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -95,9 +95,12 @@ fn envoy(path: &Path, text: &str) -> Result<Option<Value>> {
         "expected JSON, found a byte order mark before it: save it without one"
     );
     // YAML's reader knows no pairs of surrogates.
-    let json = looks_like_json.then(|| serde_json::from_str(text).ok());
-    let tree = json.flatten().map(Ok);
-    match tree.unwrap_or_else(|| serde_norway::from_str(text)) {
+    let json = if looks_like_json {
+        serde_json::from_str(text).ok()
+    } else {
+        None
+    };
+    match json.map_or_else(|| serde_norway::from_str(text), Ok) {
         Ok(tree) if is_envoy(&tree) => {
             ensure!(
                 is_yaml || looks_like_json || extension.is_none(),

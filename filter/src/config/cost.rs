@@ -4,7 +4,8 @@ use super::TOKENS_MAX;
 use super::document::Node;
 use super::value::{Fields, Value};
 use crate::limit::Limit;
-use crate::matching::{Request, whole_number};
+use crate::matching::Request;
+use crate::units::whole_number;
 
 /// The largest cost that a header may name when the document says nothing, if the limit admits it.
 const HEADER_MAX: u64 = 100;

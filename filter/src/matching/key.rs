@@ -215,7 +215,7 @@ impl Part {
                     .into_bytes()
                     .into()
             }),
-            Self::Method => request.method().map(Into::into),
+            Self::Method => request.method(),
             Self::Host => request.host(),
             Self::Path => request.path().map(Into::into),
             Self::Metadata(MetadataPaths { dynamic, route }) => {

@@ -124,7 +124,7 @@ impl Matcher {
             return true;
         }
         let sent = request.method();
-        sent.is_some_and(|sent| self.methods.iter().any(|it| it.as_bytes() == sent))
+        sent.is_some_and(|sent| self.methods.iter().any(|it| *it.as_bytes() == *sent))
     }
 
     fn host_matches(&self, request: &Request<'_>) -> bool {

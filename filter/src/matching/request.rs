@@ -42,8 +42,13 @@ impl<'a> Request<'a> {
 
     /// The method in upper case, as some upstreams read it: a client gains neither a way past a rule
     /// nor a counter by `post`, which Envoy lets pass on HTTP/2.
-    pub fn method(&self) -> Option<Vec<u8>> {
-        self.first(":method").map(<[u8]>::to_ascii_uppercase)
+    pub fn method(&self) -> Option<Cow<'_, [u8]>> {
+        let method = self.first(":method")?;
+        Some(if method.iter().any(u8::is_ascii_lowercase) {
+            method.to_ascii_uppercase().into()
+        } else {
+            method.into()
+        })
     }
 
     /// The host without its port and without the dot that ends a fully qualified name, in lower
@@ -130,20 +135,6 @@ impl<'a> Request<'a> {
 pub fn is_grpc(content_type: &[u8]) -> bool {
     let suffix = content_type.strip_prefix(b"application/grpc");
     suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with(b"+"))
-}
-
-/// The number that a header holds, of digits alone; one that is too large to hold is the largest.
-#[inline(never)]
-pub(crate) fn whole_number(text: &[u8]) -> Option<u64> {
-    let digits = text.trim_ascii();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let value = |sum: u64, digit: &u8| {
-        let digit = digit.saturating_sub(b'0');
-        sum.saturating_mul(10).saturating_add(digit.into())
-    };
-    Some(digits.iter().fold(0, value))
 }
 
 /// Cuts `:port` off. The colons inside the brackets of an IPv6 literal are not a port's.

@@ -14,10 +14,11 @@ pub(super) fn property(path: &[&str]) -> Option<Vec<u8>> {
     hostcalls::get_property(path.to_vec()).ok().flatten()
 }
 
-/// One header of the current request or response, which has not been passed on yet.
-#[inline(never)]
-pub(super) fn header(of: MapType, name: &str) -> Option<Vec<u8>> {
-    hostcalls::get_map_value_bytes(of, name).ok().flatten()
+/// One header of the current request, which has not been passed on yet.
+pub(super) fn request_header(name: &str) -> Option<Vec<u8>> {
+    hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name)
+        .ok()
+        .flatten()
 }
 
 /// All headers of the current request or response, in one call: several single reads cost more.

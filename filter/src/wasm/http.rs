@@ -87,8 +87,7 @@ impl Drop for LimiterHttp {
 pub(super) fn send(answer: &Answer) {
     let fields = answer.headers.iter();
     let fields = fields.map(|(name, value)| (name.as_ref(), value.as_str()));
-    let content_type = host::header(MapType::HttpRequestHeaders, "content-type");
-    if is_grpc(&content_type.unwrap_or_default()) {
+    if is_grpc(&host::request_header("content-type").unwrap_or_default()) {
         let status = match answer.grpc_status {
             GrpcStatus::ResourceExhausted => GrpcStatusCode::ResourceExhausted,
             GrpcStatus::Unavailable => GrpcStatusCode::Unavailable,
