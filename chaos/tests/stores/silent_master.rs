@@ -85,7 +85,8 @@ async fn only_those_of_the_silent_master_suffer(sharded: &Sharded) {
 }
 
 /// Asks for clients of all masters on some connections at once, so that they share calls. Those of
-/// the silent master get the policy, and of the others some are counted.
+/// the silent master get the policy; whether one of the others is counted depends on whom it shares
+/// a call with, which is up to how Envoy spreads the connections and to when each turn ends.
 async fn all_are_answered_under_load(sharded: &Sharded) -> Vec<(usize, String)> {
     let mut clients = Vec::new();
     for number in 0..MASTERS * CLIENTS {
@@ -100,19 +101,15 @@ async fn all_are_answered_under_load(sharded: &Sharded) -> Vec<(usize, String)> 
         let (http, clients) = (client(), clients.clone());
         let url = sharded.running.envoys()[0].front_url() + PATH;
         load.spawn(async move {
-            let mut counted = 0;
             for turn in 0..ROUNDS * clients.len() {
                 let (master, key) = &clients[(connection + turn) % clients.len()];
                 let seen = Seen::of(http.get(&url).header(KEY_HEADER, key)).await;
                 let may_be_counted = *master != SILENT && is_counted(&seen);
                 assert!(may_be_counted || is_policy(&seen), "{key}: {seen:?}");
-                counted += u64::from(may_be_counted);
             }
-            counted
         });
     }
-    let counted: u64 = load.join_all().await.into_iter().sum();
-    assert!(counted > 0, "nobody was counted");
+    load.join_all().await;
     clients
 }
 
