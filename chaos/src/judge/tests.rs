@@ -4,26 +4,9 @@ mod commands;
 mod observed;
 
 use super::{Evidence, Unmeasured, take};
-use crate::record::{
-    Action, BreakerMove, BreakerState, Environment, FaultAction, Outcome, Phase, Request, Sample,
-    Source, Trial,
-};
-use crate::scenario::{Measure, Scenario, Window};
-
-/// Phases: warm-up 0 to 1 s, baseline to 2 s, fault to 4 s, recovery to 6 s.
-fn trial() -> Trial {
-    let text = include_str!("../../scenarios/c-01-redis-unavailable.toml");
-    let mut trial = Trial::new(Scenario::parse(text).unwrap(), String::new(), String::new());
-    let phases = [
-        Phase::Warmup,
-        Phase::Baseline,
-        Phase::Fault,
-        Phase::Recovery,
-    ];
-    trial.phases = [0.0, 1.0, 2.0, 4.0].into_iter().zip(phases).collect();
-    trial.end = Some((6.0, None));
-    trial
-}
+use crate::record::made::{fault, moves, request, sample, trial};
+use crate::record::{Action, BreakerState, Environment, Outcome, Source, Trial};
+use crate::scenario::{Measure, Window};
 
 fn measured(trial: &Trial, measure: Measure, window: Window) -> Result<f64, Unmeasured> {
     let environment = Environment {
@@ -37,47 +20,6 @@ fn measured(trial: &Trial, measure: Measure, window: Window) -> Result<f64, Unme
 
 fn under_fault(trial: &Trial, measure: Measure) -> Result<f64, Unmeasured> {
     measured(trial, measure, Window::Fault)
-}
-
-fn request(due_s: f64, took_us: u64, outcome: Outcome) -> Request {
-    Request {
-        due_s,
-        late_us: 0,
-        took_us,
-        hot: false,
-        outcome,
-    }
-}
-
-fn sample(at_s: f64, source: Source, values: &[(&str, f64)]) -> Sample {
-    let values = values
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), *value))
-        .collect();
-    Sample {
-        at_s,
-        source,
-        values,
-    }
-}
-
-fn fault(at_s: f64, action: Action) -> FaultAction {
-    FaultAction {
-        at_s,
-        action,
-        fault: String::new(),
-        read_back: serde_json::Value::Null,
-    }
-}
-
-fn moves(list: &[(f64, BreakerState, BreakerState)]) -> Vec<BreakerMove> {
-    let moved = |(at_s, from, to): &(f64, BreakerState, BreakerState)| BreakerMove {
-        at_s: *at_s,
-        from: *from,
-        to: *to,
-        reason: String::new(),
-    };
-    list.iter().map(moved).collect()
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 mod breaker_log;
 mod event;
+#[cfg(test)]
+pub(crate) mod made;
 pub mod names;
 mod read;
 mod write;

@@ -1,6 +1,7 @@
 //! Redis's count of commands against the filter's counts.
 
-use super::{Unmeasured, measured, request, sample, trial};
+use super::{Unmeasured, measured};
+use crate::record::made::{request, sample, trial};
 use crate::record::{Outcome, Sample, Source, Trial, names};
 use crate::scenario::{Measure, Window};
 

@@ -1,7 +1,8 @@
 //! Measures over what the observers saw.
 
-use super::{Unmeasured, fault, measured, request, sample, trial, under_fault};
+use super::{Unmeasured, measured, under_fault};
 use crate::fault::Fault;
+use crate::record::made::{fault, request, sample, trial};
 use crate::record::{Action, Outcome, Phase, Request, Source, Trial, names};
 use crate::scenario::{Measure, Scenario, Window};
 
