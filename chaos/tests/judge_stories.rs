@@ -5,7 +5,7 @@ mod story;
 use story::Story;
 use velocitygate_chaos::judge::{LATENESS_P99_MS_MAX, Verdict};
 use velocitygate_chaos::record::{Outcome, Record};
-use velocitygate_chaos::report::{self, Report, ScenarioReport};
+use velocitygate_chaos::report::{Report, ScenarioReport};
 
 const C_01: &str = "c-01-redis-unavailable.toml";
 const C_02: &str = "c-02-redis-latency.toml";
@@ -346,93 +346,4 @@ fn events_out_of_place_and_unknown_fields_are_refused() {
     );
     let future = text.replacen("\"version\":3", "\"version\":4", 1);
     assert_eq!(Record::parse(&future).unwrap_err().why, "version 4, not 3");
-}
-
-#[test]
-fn judging_twice_writes_the_same_reports() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(
-        folder.path().join("record.jsonl"),
-        Story::healthy(C_02).text(),
-    )
-    .unwrap();
-    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-    let first = Report::make(folder.path()).unwrap();
-    let written = (read("report.json"), read("report.md"));
-    assert_eq!(Report::make(folder.path()).unwrap(), first);
-    assert_eq!((read("report.json"), read("report.md")), written);
-    assert_eq!(Report::load(folder.path()).unwrap(), first);
-}
-
-#[test]
-fn the_json_report_has_the_fields_of_the_contract() {
-    let report = serde_json::to_value(Story::healthy(C_01).report()).unwrap();
-    assert!(report["run_id"].is_string() && report["environment"].is_object());
-    let scenario = &report["scenarios"][0];
-    for field in [
-        "id", "name", "verdict", "baseline", "fault", "recovery", "timeline", "checks",
-    ] {
-        assert!(!scenario[field].is_null(), "{field}");
-    }
-    assert_eq!(scenario["verdict"], "upheld");
-    for field in ["name", "measured", "bound", "held"] {
-        assert!(!scenario["checks"][0][field].is_null(), "{field}");
-    }
-    assert_eq!(scenario["timeline"][0]["at_s"], 7.0);
-}
-
-#[test]
-fn the_reports_for_people_say_the_verdict_and_the_reasons() {
-    let story = Story {
-        fault: (Outcome::Unavailable, 900),
-        ..Story::healthy(C_01)
-    };
-    let refuted = story.report();
-    let markdown = report::markdown(&refuted).unwrap();
-    assert!(
-        markdown.starts_with("# CHAOS-20260131-001: refuted\n"),
-        "{markdown}"
-    );
-    assert!(
-        markdown.contains("| requests succeed while Redis is gone | plan | 0 | > 0.99 | **no** |")
-    );
-    assert!(report::verdicts(&refuted).contains("0 upheld, 1 refuted, 0 inconclusive"));
-    let compared = report::compare(&Story::healthy(C_01).report(), &refuted);
-    assert!(compared.contains("-1.0000 now missed"), "{compared}");
-}
-
-#[test]
-fn a_report_counts_one_as_one() {
-    let text = Story::healthy(C_01)
-        .text()
-        .replace(r#""cores":2"#, r#""cores":1"#);
-    let report = Report::of(&Record::parse(&text).unwrap());
-    assert_eq!(only(&report).fault.openings, Some(1.0));
-    let markdown = report::markdown(&report).unwrap();
-    assert!(markdown.contains(", 1 core,"), "{markdown}");
-    assert!(markdown.contains("(1 time in all)"), "{markdown}");
-}
-
-#[test]
-fn a_trial_that_the_machine_spoiled_is_told_of_and_the_next_one_decides() {
-    let late = Story {
-        late_us: 60_000,
-        ..Story::healthy(C_01)
-    };
-    let good = Story::healthy(C_01).text();
-    // A trial is all of its record but the header, the first line.
-    let (_, trial) = good.split_once('\n').unwrap();
-    let both = Record::parse(&(late.text() + trial)).unwrap();
-    assert_eq!(both.trials.len(), 2);
-    let report = Report::of(&both);
-    assert_eq!(report.scenarios.len(), 1);
-    assert_eq!(report.verdict(), Verdict::Upheld);
-    let spoiled = &only(&report).spoiled;
-    assert_eq!(spoiled.len(), 1);
-    assert!(spoiled[0].contains("generator was late"), "{spoiled:?}");
-    assert!(
-        report::markdown(&report)
-            .unwrap()
-            .contains("an earlier trial proved nothing")
-    );
 }

@@ -27,6 +27,8 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use requests::percentile;
+
 pub use evidence::{Evidence, Unmeasured};
 pub use excess::{Span, worst_excess};
 pub use instrument::{OFF_PLAN_S_MAX, SILENCE_S_MAX, TOGGLES_MIN};

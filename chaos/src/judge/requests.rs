@@ -76,8 +76,9 @@ pub(super) fn ratio(part: usize, whole: usize) -> f64 {
     }
 }
 
+/// A percentile of some microseconds, in milliseconds.
 #[expect(clippy::cast_precision_loss, reason = "bounded by LATENCY_US_MAX")]
-fn percentile(micros: impl Iterator<Item = u64>, percent: f64) -> f64 {
+pub(crate) fn percentile(micros: impl Iterator<Item = u64>, percent: f64) -> f64 {
     let Ok(mut histogram) = Histogram::<u64>::new_with_bounds(1, LATENCY_US_MAX, DIGITS) else {
         unreachable!("the bounds are constants that the library accepts")
     };

@@ -1,12 +1,15 @@
 //! The report: what people and scripts read of a judged run. Everything below only formats it.
 //!
-//! The names of `report.json` are a public contract. `report.html` will be one more formatter of
-//! [`Report`], in a file of its own beside `markdown`.
+//! The names of `report.json` are a public contract.
 
 mod blocks;
+mod charts;
 mod compare;
+mod course;
+mod html;
 mod markdown;
 mod table;
+mod template;
 
 use std::fs;
 use std::path::Path;
@@ -19,6 +22,8 @@ pub use compare::compare;
 pub use markdown::markdown;
 pub use table::verdicts;
 
+use html::html;
+
 use crate::judge::{Cause, Evidence, Finding, Verdict, judge};
 use crate::record::{Action, Environment, Record, Trial};
 use crate::scenario::Source;
@@ -27,6 +32,8 @@ use crate::scenario::Source;
 pub const JSON_FILE: &str = "report.json";
 /// Name of the report for people in a run's folder.
 pub const MARKDOWN_FILE: &str = "report.md";
+/// Name of the report with charts in a run's folder.
+pub const HTML_FILE: &str = "report.html";
 
 /// A judged run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,8 +120,14 @@ impl Report {
     /// Judges a record. Pure: the same record gives the same report.
     #[must_use]
     pub fn of(record: &Record) -> Self {
+        Self::told(record).0
+    }
+
+    /// The report, and for each of its scenarios the trial that it tells of.
+    fn told(record: &Record) -> (Self, Vec<&Trial>) {
         let environment = record.header.environment.clone();
         let mut scenarios: Vec<ScenarioReport> = Vec::new();
+        let mut trials = Vec::new();
         for trial in &record.trials {
             let mut report = ScenarioReport::of(trial, &environment);
             // Only a trial that proved nothing gives way to the next: what is refuted stays so.
@@ -123,18 +136,21 @@ impl Report {
             };
             if let Some(spoiled) = scenarios.pop_if(gives_way) {
                 report.spoiled = [spoiled.spoiled, vec![spoiled.reasons.join("; ")]].concat();
+                trials.pop();
             }
             scenarios.push(report);
+            trials.push(trial);
         }
         let ran = |id: &String| scenarios.iter().any(|it| it.id == *id);
         let planned = record.header.planned.iter();
         let not_run = planned.filter(|id| !ran(id)).cloned().collect();
-        Self {
+        let report = Self {
             run_id: record.header.run_id.clone(),
             environment,
             not_run,
             scenarios,
-        }
+        };
+        (report, trials)
     }
 
     /// Judges the record in a run's folder and writes the reports beside it.
@@ -142,7 +158,8 @@ impl Report {
     /// # Errors
     /// When the record cannot be read or is damaged, or a report cannot be written.
     pub fn make(folder: &Path) -> anyhow::Result<Self> {
-        let report = Self::of(&Record::load(folder)?);
+        let record = Record::load(folder)?;
+        let (report, trials) = Self::told(&record);
         let json = serde_json::to_string_pretty(&report)? + "\n";
         let save = |name: &str, text: String| {
             let path = folder.join(name);
@@ -150,6 +167,7 @@ impl Report {
         };
         save(JSON_FILE, json)?;
         save(MARKDOWN_FILE, markdown(&report)?)?;
+        save(HTML_FILE, html(&report, &trials)?)?;
         Ok(report)
     }
 

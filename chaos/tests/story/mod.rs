@@ -200,6 +200,7 @@ impl Story {
             events.push(sample(at_s, Source::Envoy, &envoy));
             let redis = [
                 (names::INSTANCE, 1.0),
+                (names::EVAL_CALLS, 0.0),
                 (
                     names::EVALSHA_CALLS,
                     count(Outcome::is_counted) * self.commands_each,
