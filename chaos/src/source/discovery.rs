@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{Envoy, envoy, text};
@@ -115,8 +116,10 @@ impl Reader {
             ));
         }
         let text = text(path, &mut self.bytes_left)?;
-        let found = envoy(path, &text)?;
-        let mut tree = found.context("expected a file of resources, found none in it")?;
+        let Some(mut tree) = envoy(path, &text)? else {
+            serde_json::from_str::<IgnoredAny>(&text).context("expected JSON, found an error")?;
+            bail!("expected a file of resources, found none in it");
+        };
         self.follow(&mut tree, place, steps);
         Ok(tree)
     }

@@ -85,10 +85,7 @@ fn text(path: &Path, left: &mut u64) -> Result<String> {
 
 /// An Envoy configuration; `None` when the text is for the filter to judge.
 fn envoy(path: &Path, text: &str) -> Result<Option<Value>> {
-    let extension = path.extension().map(|it| it.to_ascii_lowercase());
-    let is_yaml = extension
-        .as_ref()
-        .is_some_and(|it| it == "yaml" || it == "yml");
+    let is_yaml = is_yaml(path);
     let looks_like_json = text.trim_start().starts_with(['{', '[']);
     ensure!(
         is_yaml || !text.starts_with('\u{feff}'),
@@ -100,21 +97,39 @@ fn envoy(path: &Path, text: &str) -> Result<Option<Value>> {
     } else {
         None
     };
-    match json.map_or_else(|| serde_norway::from_str(text), Ok) {
-        Ok(tree) if is_envoy(&tree) => {
-            ensure!(
-                is_yaml || looks_like_json || extension.is_none(),
-                "expected JSON, found YAML, which Envoy reads only from *.yaml and *.yml: rename it"
-            );
-            Ok(Some(tree))
-        }
+    let tree = json.map_or_else(|| serde_norway::from_str(text), Ok);
+    let is_envoy = match &tree {
+        Ok(tree) => is_envoy(tree),
+        Err(_) => !looks_like_json && has_envoy_lines(text),
+    };
+    ensure!(
+        is_yaml || looks_like_json || !is_envoy,
+        "expected JSON, found YAML, which Envoy reads only from *.yaml and *.yml: rename it"
+    );
+    match tree {
+        Ok(tree) if is_envoy => Ok(Some(tree)),
         Ok(tree) if is_yaml && !looks_like_json => bail!(
             "expected an Envoy configuration, or the filter's own as JSON, found {}",
             kind(&tree)
         ),
-        Err(error) if is_yaml => Err(error).context("expected a YAML document, found an error"),
+        Err(error) if is_yaml && !looks_like_json => {
+            Err(error).context("expected a YAML document, found an error")
+        }
         _ => Ok(None),
     }
+}
+
+/// Whether Envoy takes it for YAML, by its ending. What is piped here has none.
+fn is_yaml(path: &Path) -> bool {
+    let extension = path.extension().map(|it| it.to_ascii_lowercase());
+    let is_named = extension.is_some_and(|it| it == "yaml" || it == "yml");
+    is_named || path.starts_with("/dev")
+}
+
+/// Whether a text that cannot be read as YAML is meant to be an Envoy configuration in it.
+fn has_envoy_lines(text: &str) -> bool {
+    let mut names = text.lines().filter_map(|line| line.split_once(':'));
+    names.any(|(name, _)| ENVOY_FIELDS.contains(&name))
 }
 
 fn is_envoy(tree: &Value) -> bool {

@@ -165,9 +165,41 @@ fn what_envoy_would_refuse_of_a_file_is_told_with_both_places() {
     }
 }
 
+/// What the file is, is said as of any other file.
+#[test]
+fn a_discovered_file_with_an_error_is_told_with_it() {
+    let cases = [
+        (
+            "a.json",
+            r#"{ "resources": ["#,
+            "expected JSON, found an error: EOF while parsing a list at line 1",
+        ),
+        (
+            "a.conf",
+            "resources:\n- {",
+            "found YAML, which Envoy reads only from *.yaml and *.yml: rename it",
+        ),
+        (
+            "a.yaml",
+            "resources:\n- {",
+            "expected a YAML document, found an error: ",
+        ),
+    ];
+    for (name, content, expected) in cases {
+        let (path, _folder) = file(name, content.as_bytes());
+        let envoy = envoy_of(&discovered(&wasm_in(&path)));
+        let [refused] = &envoy.refused[..] else {
+            panic!("{envoy:?}");
+        };
+        assert!(refused.contains(expected), "{refused}");
+    }
+}
+
 #[test]
 fn what_is_no_text_that_envoy_reads_says_why() {
-    let cases: [(&str, &[u8], &str); 8] = [
+    let renamed =
+        "expected JSON, found YAML, which Envoy reads only from *.yaml and *.yml: rename it";
+    let cases: [(&str, &[u8], &str); 11] = [
         (
             "a.json",
             b"{\n\"a\": \"\xe9\"}",
@@ -179,11 +211,10 @@ fn what_is_no_text_that_envoy_reads_says_why() {
             "UTF-8, found the byte 0xff in line 1",
         ),
         ("a.json", b"\xef\xbb\xbf{}", "found a byte order mark"),
-        (
-            "a.conf",
-            b"admin: {}",
-            "found YAML, which Envoy reads only from *.yaml and *.yml",
-        ),
+        ("a.conf", b"admin: {}", renamed),
+        ("a", b"admin: {}", renamed),
+        ("a.conf", b"# x\nresources:\n- {", renamed),
+        ("a", b"static_resources: [\nadmin: {}", renamed),
         (
             "a.yaml",
             b"admin: {}\n---\nadmin: {}",
@@ -209,10 +240,13 @@ fn what_is_no_text_that_envoy_reads_says_why() {
 
 #[test]
 fn json_and_yaml_are_told_apart_as_envoy_does() {
-    for name in ["a.yaml", "a.yml", "a.YAML", "a"] {
+    for name in ["a.yaml", "a.yml", "a.YAML"] {
         let read = read(name, b"admin: {}").unwrap();
         assert!(matches!(read, Source::Envoy(_)), "{name}");
     }
+    // Not by Envoy, but into this.
+    let piped = envoy(Path::new("/dev/stdin"), "admin: {}").unwrap();
+    assert!(piped.is_some());
     for name in ["a.json", "a.conf", "a.yaml", "a"] {
         let read = read(name, br#"{ "admin": {} }"#).unwrap();
         assert!(matches!(read, Source::Envoy(_)), "{name}");
