@@ -7,18 +7,27 @@ use serde_json::Value;
 pub const ROOT_ID: &str = "velocitygate";
 
 /// A plugin configuration in an Envoy configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plugin<'t> {
     /// Where it is, such as `static_resources.listeners[0].….config`.
     pub place: String,
     /// The message `envoy.extensions.wasm.v3.PluginConfig`.
     pub config: &'t Value,
     /// The settings of the connection manager that it is a filter of, when the file has them.
-    pub manager: Option<&'t Value>,
+    pub manager: Option<Message<'t>>,
+    /// The one of the manager's `http_filters` that it is in.
+    pub filter: Option<Message<'t>>,
     /// The `config_discovery` of the filter, when it has one.
     pub discovery: Option<&'t Value>,
-    /// Whether the filter is `disabled: true`: it runs only where a route turns it on.
-    pub disabled: bool,
+}
+
+/// A message of an Envoy configuration.
+#[derive(Clone, Debug)]
+pub struct Message<'t> {
+    /// Where it is.
+    pub place: String,
+    /// Its fields.
+    pub fields: &'t Value,
 }
 
 /// All plugin configurations with this `root_id`, in the order of the tree.
@@ -33,8 +42,8 @@ pub fn plugins_of<'t>(tree: &'t Value, is_wanted: &dyn Fn(&str) -> bool) -> Vec<
         place: String::new(),
         config: tree,
         manager: None,
+        filter: None,
         discovery: None,
-        disabled: false,
     };
     collect(root, is_wanted, &mut found);
     found
@@ -47,15 +56,20 @@ fn collect<'t>(
     found: &mut Vec<Plugin<'t>>,
 ) {
     let tree = here.config;
+    let message = || Message {
+        place: here.place.clone(),
+        fields: tree,
+    };
     if field(tree, "http_filters").is_some() {
-        here.manager = Some(tree);
+        here.manager = Some(message());
+    } else if here.manager.as_ref().is_some_and(|it| it.has_filter(tree)) {
+        here.filter = Some(message());
     }
     here.discovery = field(tree, "config_discovery").or(here.discovery);
-    here.disabled |= field(tree, "disabled").is_some_and(|it| it == true);
     let inside = |place, config| Plugin {
         place,
         config,
-        ..here
+        ..here.clone()
     };
     match tree {
         Value::Object(fields) => {
@@ -99,7 +113,25 @@ fn camel_case(name: &str) -> String {
     })
 }
 
+impl Message<'_> {
+    /// Whether this is one of the `http_filters` of this connection manager.
+    fn has_filter(&self, message: &Value) -> bool {
+        let filters = field(self.fields, "http_filters").and_then(Value::as_array);
+        let mut filters = filters.into_iter().flatten();
+        filters.any(|it| std::ptr::eq(it, message))
+    }
+}
+
 impl Plugin<'_> {
+    /// Whether the filter is `disabled: true`: it runs only where a route turns it on.
+    pub fn is_disabled(&self) -> bool {
+        let disabled = self
+            .filter
+            .as_ref()
+            .and_then(|it| field(it.fields, "disabled"));
+        disabled.is_some_and(|it| it == true)
+    }
+
     /// The bytes that Envoy hands to the filter; the filter says what is wrong with them.
     ///
     /// # Errors

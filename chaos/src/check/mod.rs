@@ -2,6 +2,7 @@
 //! judges its part; `wiring` knows the mistakes around it that a file can show.
 
 mod counters;
+mod routes;
 mod store;
 mod wiring;
 
@@ -135,6 +136,8 @@ impl Findings {
 
 #[cfg(test)]
 mod counters_tests;
+#[cfg(test)]
+mod routes_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

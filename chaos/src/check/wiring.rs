@@ -4,7 +4,7 @@ use serde_json::Value;
 use velocitygate::config::{Config, Rule};
 use velocitygate::matching::Part;
 
-use super::{counters, store};
+use super::{counters, routes, store};
 use crate::paths;
 use crate::plugin::{Plugin, ROOT_ID, field, plugins, plugins_of};
 
@@ -29,7 +29,7 @@ const OF_BOOTSTRAP: [Check; 3] = [extension, vm_ids, stats_tags];
 
 pub(super) struct Wiring<'t> {
     pub(super) tree: &'t Value,
-    plugin: &'t Plugin<'t>,
+    pub(super) plugin: &'t Plugin<'t>,
     /// `None` when it was refused: then nothing is said of what it would have named.
     pub(super) config: Option<&'t Config>,
 }
@@ -44,7 +44,8 @@ pub(super) fn warnings(tree: &Value, plugin: &Plugin<'_>, config: Option<&Config
     let of_store = store::CHECKS.iter().chain(&counters::CHECKS);
     let of_bootstrap = of_store.chain(&OF_BOOTSTRAP);
     let of_bootstrap = field(tree, "static_resources").map(|_| of_bootstrap);
-    let checks = OF_PLUGIN.iter().chain(of_bootstrap.into_iter().flatten());
+    let of_plugin = OF_PLUGIN.iter().chain(&routes::CHECKS);
+    let checks = of_plugin.chain(of_bootstrap.into_iter().flatten());
     checks.filter_map(|check| check(&wiring)).collect()
 }
 
@@ -94,10 +95,10 @@ fn policy(wiring: &Wiring<'_>) -> Option<String> {
 }
 
 fn idle_timeout(wiring: &Wiring<'_>) -> Option<String> {
-    let manager = wiring.plugin.manager?;
+    let manager = wiring.plugin.manager.as_ref()?;
     let bounds = ["stream_idle_timeout", "max_stream_duration"];
     let bounded = |name: &&str| {
-        find(manager, name)
+        find(manager.fields, name)
             .and_then(seconds)
             .is_some_and(|it| it > 0.0)
     };
@@ -105,19 +106,20 @@ fn idle_timeout(wiring: &Wiring<'_>) -> Option<String> {
         return None;
     }
     Some(format!(
-        "{}: requests that wait in a VM that crashes would hang: set it to a few seconds",
-        wiring.of_manager("stream_idle_timeout")
+        "{}.stream_idle_timeout: requests that wait in a VM that crashes would hang: set it to a \
+         few seconds",
+        manager.place
     ))
 }
 
 /// Envoy takes the client's address from `x-forwarded-for`, unless it is told which of it to trust.
 fn client_address(wiring: &Wiring<'_>) -> Option<String> {
-    let manager = wiring.plugin.manager?;
+    let manager = wiring.plugin.manager.as_ref()?;
     let mut parts = wiring.config?.rules.iter().flat_map(|it| &it.key.parts);
     if !parts.any(|part| matches!(part, Part::ClientIp { .. })) {
         return None;
     }
-    let is_said = |name: &str| field(manager, name).is_some_and(says_something);
+    let is_said = |name: &str| field(manager.fields, name).is_some_and(says_something);
     let ways = [
         "use_remote_address",
         "xff_num_trusted_hops",
@@ -127,23 +129,24 @@ fn client_address(wiring: &Wiring<'_>) -> Option<String> {
         return None;
     }
     Some(format!(
-        "{}: a rule counts by client_ip, but clients choose theirs in x-forwarded-for: set it to \
-         true; behind other proxies also xff_num_trusted_hops",
-        wiring.of_manager("use_remote_address")
+        "{}.use_remote_address: a rule counts by client_ip, but clients choose theirs in \
+         x-forwarded-for: set it to true; behind other proxies also xff_num_trusted_hops",
+        manager.place
     ))
 }
 
 /// A path that is spelt otherwise may reach the same of an upstream, past the rules.
 fn spellings(wiring: &Wiring<'_>) -> Option<String> {
-    let missing = paths::missing(wiring.plugin.manager?);
+    let manager = wiring.plugin.manager.as_ref()?;
+    let missing = paths::missing(manager.fields);
     let name = missing.first()?;
     let mut rules = wiring.config?.rules.iter();
     let looks = |rule: &Rule| rule.matcher.path.is_some() || rule.key.parts.contains(&Part::Path);
     let rule = &rules.find(|it| looks(it))?.name;
     Some(format!(
-        "{}: rule {rule:?} looks at the path, which clients may spell in other ways (//login, \
-         /x/../login): set {} to true",
-        wiring.of_manager(name),
+        "{}.{name}: rule {rule:?} looks at the path, which clients may spell in other ways \
+         (//login, /x/../login): set {} to true",
+        manager.place,
         missing.join(" and ")
     ))
 }
@@ -215,13 +218,6 @@ impl<'t> Wiring<'t> {
     pub(super) fn resources(&self, kind: &str) -> impl Iterator<Item = &'t Value> + use<'t> {
         let resources = field(self.tree, "static_resources").and_then(|it| field(it, kind));
         resources.and_then(Value::as_array).into_iter().flatten()
-    }
-
-    /// The place of a field of the connection manager.
-    fn of_manager(&self, name: &str) -> String {
-        let place = &self.plugin.place;
-        let manager = place.split(".http_filters").next().unwrap_or(place);
-        format!("{manager}.{name}")
     }
 }
 

@@ -6,7 +6,7 @@ use super::tests::{CONFIG, MANAGER, PLACE, said_of, shipped};
 use crate::exit::Exit;
 
 pub(super) const BRIDGE: &str = "/static_resources/listeners/1";
-const FILTER: &str =
+pub(super) const FILTER: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
 
 /// What is done to the shipped configuration, and what the warning about it begins and ends with.

@@ -130,11 +130,12 @@ fn documents(file: &Path, target: &str) -> Result<(Vec<Document>, Vec<String>)> 
     let documents = plugins.into_iter().map(|plugin| {
         let place = format!("{}.configuration", plugin.place);
         let bytes = plugin.document();
-        let changing = plugin.manager.map(|it| paths::changing(it, target));
+        let manager = plugin.manager.as_ref();
+        let changing = manager.map(|it| paths::changing(it.fields, target));
         Ok(Document {
             bytes: bytes.map_err(|it| refused(file, vec![format!("{place}: {it}")]))?,
+            disabled: plugin.is_disabled(),
             place: plugin.place,
-            disabled: plugin.disabled,
             changing: changing.unwrap_or_default(),
         })
     });

@@ -1,0 +1,100 @@
+//! Mistakes between the filter and the routes that turn it on and off.
+
+use serde_json::Value;
+
+use super::wiring::{Check, Wiring, find};
+use crate::plugin::{Message, field, within};
+
+pub(super) const CHECKS: [Check; 2] = [unknown, never_on];
+
+/// What a route, or what it is in, says of a filter.
+struct Setting<'t> {
+    place: String,
+    filter: &'t str,
+    config: &'t Value,
+}
+
+/// Envoy keeps what is said of a filter that is not there, and tells nobody.
+fn unknown(wiring: &Wiring<'_>) -> Option<String> {
+    let manager = wiring.plugin.manager.as_ref()?;
+    let filters = field(manager.fields, "http_filters")?;
+    let names = filters
+        .as_array()?
+        .iter()
+        .filter_map(|it| it["name"].as_str());
+    let names: Vec<&str> = names.collect();
+    // A filter may run another one, and a cluster has filters of its own.
+    let clusters = wiring.resources("clusters").flat_map(inner_names);
+    let others: Vec<&str> = inner_names(filters).into_iter().chain(clusters).collect();
+    let mut settings = settings(manager).into_iter();
+    let Setting { place, filter, .. } =
+        settings.find(|it| !names.contains(&it.filter) && !others.contains(&it.filter))?;
+    Some(format!(
+        "{place}: {filter:?} is the name of no HTTP filter here, so Envoy ignores it: correct it to \
+         one of {}",
+        names.join(", ")
+    ))
+}
+
+/// A filter that is off runs only where a route turns it on.
+fn never_on(wiring: &Wiring<'_>) -> Option<String> {
+    let plugin = wiring.plugin;
+    let manager = plugin.manager.as_ref()?;
+    let filter = plugin.filter.as_ref().filter(|_| plugin.is_disabled())?;
+    let routes = field(manager.fields, "route_config")?;
+    if find(routes, "vhds").is_some() {
+        return None;
+    }
+    let name = filter.fields["name"].as_str()?;
+    let turns_on = |it: &Setting<'_>| it.filter == name && it.config["disabled"] != true;
+    (!settings(manager).iter().any(turns_on)).then(|| {
+        format!(
+            "{}.disabled: no route turns {name:?} on in its typed_per_filter_config, so it limits \
+             nothing: turn it on as in envoy/per-route.yaml, or take this out",
+            filter.place
+        )
+    })
+}
+
+/// All that the routes of a connection manager say of filters.
+fn settings<'t>(manager: &Message<'t>) -> Vec<Setting<'t>> {
+    let mut found = Vec::new();
+    collect(&manager.place, manager.fields, &mut found);
+    found
+}
+
+fn collect<'t>(place: &str, tree: &'t Value, found: &mut Vec<Setting<'t>>) {
+    if let Some(Value::Object(settings)) = field(tree, "typed_per_filter_config") {
+        found.extend(settings.iter().map(|(filter, config)| Setting {
+            place: within(place, "typed_per_filter_config"),
+            filter,
+            config,
+        }));
+    }
+    match tree {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                collect(&within(place, name), inner, found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, inner) in items.iter().enumerate() {
+                collect(&format!("{place}[{index}]"), inner, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The names of all extensions in a tree. That of a plugin is none.
+fn inner_names(tree: &Value) -> Vec<&str> {
+    let mut kinds = ["typed_config", "config_discovery"].into_iter();
+    let is_extension = kinds.any(|kind| field(tree, kind).is_some());
+    let own = tree["name"].as_str().filter(|_| is_extension);
+    let inside: Vec<&str> = match tree {
+        Value::Object(fields) => fields.values().flat_map(inner_names).collect(),
+        Value::Array(items) => items.iter().flat_map(inner_names).collect(),
+        _ => Vec::new(),
+    };
+    own.into_iter().chain(inside).collect()
+}
