@@ -14,12 +14,13 @@ const LED_BY_KEY: [&str; 2] = ["MAGLEV", "RING_HASH"];
 fn hosts(wiring: &Wiring<'_>) -> Option<String> {
     let mut clusters = wiring.plain_stores()?;
     let rules = wiring.config?.rules.len();
+    let is_tcp = wiring.is_tcp();
     clusters.find_map(|cluster| {
         let count = endpoints(cluster).count();
         // Of several rules' keys in one command the first alone would be led.
         let by_key =
             field(cluster, "lb_policy").is_some_and(|it| LED_BY_KEY.iter().any(|led| it == led));
-        (count > 1 && !(by_key && rules < 2)).then(|| {
+        (count > 1 && !(by_key && rules < 2 && !is_tcp)).then(|| {
             format!(
                 "static_resources.clusters: {} has {count} endpoints, each of which counts on its \
                  own, so up to {count} times the limits pass: name one, or make them a Redis \

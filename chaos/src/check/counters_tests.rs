@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::wiring_tests::{
-    BRIDGE, Mistake, assert_no_warning, assert_warning_of_each, leads_to_shards, replace_in_rules,
+    BRIDGE, Mistake, assert_no_warning, assert_warning_of_each, leads_by_tcp, leads_to_shards,
+    replace_in_rules,
 };
 
 const STORE: &str = "/static_resources/clusters/1";
 
-const MISTAKES: [Mistake; 6] = [
+const MISTAKES: [Mistake; 7] = [
     (
         |t| {
             has_hosts(
@@ -30,6 +31,20 @@ const MISTAKES: [Mistake; 6] = [
             );
         },
         "static_resources.clusters: \"redis\" has 3 endpoints, ",
+        "name one, or make them a Redis Cluster (envoy/cluster.yaml)",
+    ),
+    // tcp_proxy sees no key to lead by.
+    (
+        |t| {
+            leads_by_tcp(t, json!({ "cluster": "redis" }));
+            has_hosts(
+                t,
+                "STATIC",
+                &[json!({ "lb_endpoints": [host("192.0.2.1"), host("192.0.2.2")] })],
+            );
+            t.pointer_mut(STORE).unwrap()["lb_policy"] = json!("MAGLEV");
+        },
+        "static_resources.clusters: \"redis\" has 2 endpoints, ",
         "name one, or make them a Redis Cluster (envoy/cluster.yaml)",
     ),
     (

@@ -2,6 +2,8 @@
 //! judges its part; `wiring` knows the mistakes around it that a file can show.
 
 mod counters;
+mod inside;
+mod login;
 mod routes;
 mod store;
 mod wiring;
@@ -136,6 +138,8 @@ impl Findings {
 
 #[cfg(test)]
 mod counters_tests;
+#[cfg(test)]
+mod login_tests;
 #[cfg(test)]
 mod routes_tests;
 #[cfg(test)]

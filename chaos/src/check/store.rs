@@ -7,10 +7,11 @@ use super::wiring::{BRIDGE, Check, Wiring, find, seconds, whole};
 use crate::plugin::{field, plugins};
 use crate::words::counted;
 
-pub(super) const CHECKS: [Check; 6] = [
+pub(super) const CHECKS: [Check; 7] = [
     cluster,
     bridge,
     stores,
+    led_nowhere,
     silent_master,
     own_breakers,
     store_breakers,
@@ -96,6 +97,16 @@ fn stores(wiring: &Wiring<'_>) -> Option<String> {
     ))
 }
 
+/// A cluster of this type has a host for a key of Redis, and none for a connection.
+fn led_nowhere(wiring: &Wiring<'_>) -> Option<String> {
+    let cluster = wiring.redis_cluster().filter(|_| wiring.is_tcp())?;
+    Some(format!(
+        "static_resources.listeners: tcp_proxy finds no node of the Redis Cluster {}, so every call \
+         would fail: put redis_proxy in its place (envoy/cluster.yaml)",
+        cluster["name"]
+    ))
+}
+
 /// Each waiting request could be a call of its own, on a connection of its own.
 fn own_breakers(wiring: &Wiring<'_>) -> Option<String> {
     let limits = ["max_connections", "max_pending_requests", "max_requests"];
@@ -105,7 +116,7 @@ fn own_breakers(wiring: &Wiring<'_>) -> Option<String> {
 /// Behind `tcp_proxy` each call has its connection; `redis_proxy` has one for all and asks no
 /// circuit breaker.
 fn store_breakers(wiring: &Wiring<'_>) -> Option<String> {
-    if !wiring.bridge()?.to_string().contains(".TcpProxy\"") {
+    if !wiring.is_tcp() {
         return None;
     }
     let mut clusters = wiring.stores()?;
@@ -157,7 +168,7 @@ fn clusters_in(tree: &Value) -> Vec<&str> {
 
 impl<'t> Wiring<'t> {
     /// The cluster that the filter calls.
-    fn cluster(&self) -> Option<&'t Value> {
+    pub(super) fn cluster(&self) -> Option<&'t Value> {
         let name = &self.config?.redis.cluster;
         self.resources("clusters")
             .find(|it| it["name"] == *name.as_str())
@@ -168,6 +179,12 @@ impl<'t> Wiring<'t> {
         let name = find(self.cluster()?, "server_listener_name")?;
         self.resources("listeners")
             .find(|it| it["name"] == *name && field(it, "internal_listener").is_some())
+    }
+
+    /// Whether the bridge leads there by `tcp_proxy`.
+    pub(super) fn is_tcp(&self) -> bool {
+        let bridge = self.bridge().map(Value::to_string);
+        bridge.is_some_and(|it| it.contains(".TcpProxy\""))
     }
 
     /// The clusters that the bridge leads to.

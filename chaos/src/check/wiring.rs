@@ -4,7 +4,7 @@ use serde_json::Value;
 use velocitygate::config::{Config, Rule};
 use velocitygate::matching::Part;
 
-use super::{counters, routes, store};
+use super::{counters, inside, login, routes, store};
 use crate::paths;
 use crate::plugin::{Plugin, ROOT_ID, field, plugins, plugins_of};
 
@@ -42,7 +42,8 @@ pub(super) fn warnings(tree: &Value, plugin: &Plugin<'_>, config: Option<&Config
         config,
     };
     let of_store = store::CHECKS.iter().chain(&counters::CHECKS);
-    let of_bootstrap = of_store.chain(&OF_BOOTSTRAP);
+    let of_way = inside::CHECKS.iter().chain(of_store).chain(&login::CHECKS);
+    let of_bootstrap = of_way.chain(&OF_BOOTSTRAP);
     let of_bootstrap = field(tree, "static_resources").map(|_| of_bootstrap);
     let of_plugin = OF_PLUGIN.iter().chain(&routes::CHECKS);
     let checks = of_plugin.chain(of_bootstrap.into_iter().flatten());

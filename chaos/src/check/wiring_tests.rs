@@ -12,7 +12,7 @@ pub(super) const FILTER: &str =
 /// What is done to the shipped configuration, and what the warning about it begins and ends with.
 pub(super) type Mistake = (fn(&mut Value), &'static str, &'static str);
 
-const MISTAKES: [Mistake; 24] = [
+const MISTAKES: [Mistake; 25] = [
     (
         |t| drop(take(t, CONFIG, "failure_policy")),
         PLACE,
@@ -148,6 +148,14 @@ const MISTAKES: [Mistake; 24] = [
     ),
     (
         |t| {
+            leads_to_shards(t, "0.03s", "0.03s");
+            leads_by_tcp(t, json!({ "cluster": "redis" }));
+        },
+        "static_resources.listeners: tcp_proxy finds no node of the Redis Cluster \"redis\", so every ",
+        "put redis_proxy in its place (envoy/cluster.yaml)",
+    ),
+    (
+        |t| {
             let thresholds = json!([
                 { "priority": "HIGH", "max_requests": 1 },
                 { "max_connections": 1024, "max_pending_requests": "1023" },
@@ -231,7 +239,7 @@ pub(super) fn leads_to_shards(tree: &mut Value, op_timeout: &str, connect_timeou
 }
 
 /// `tcp_proxy` with these fields in the place of `redis_proxy`.
-fn leads_by_tcp(tree: &mut Value, fields: Value) {
+pub(super) fn leads_by_tcp(tree: &mut Value, fields: Value) {
     let mut config = fields;
     config["@type"] =
         json!("type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy");
