@@ -21,7 +21,7 @@ use crate::words::counted;
 /// What was found in one file.
 #[derive(Debug, Default)]
 struct Findings {
-    /// Each as `place: problem`: Envoy or the filter would refuse the configuration.
+    /// Each as `place: problem`: Envoy or the filter would refuse the configuration, or crash on it.
     errors: Vec<String>,
     /// Each as `place: mistake: fix`: it would run, but not as it should.
     warnings: Vec<String>,
@@ -95,6 +95,7 @@ impl Findings {
             ));
         }
         self.errors.extend(wiring::strangers(tree));
+        self.errors.extend(wiring::misplaced(tree));
         for plugin in &plugins {
             let config = self.judge_plugin(plugin);
             for warning in wiring::warnings(tree, plugin, config.as_ref()) {

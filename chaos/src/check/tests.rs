@@ -252,3 +252,32 @@ fn a_plugin_of_the_module_with_another_root_id_is_an_error() {
                     \"velocitygate_redis\" for the bridge, found \"velocity\"\n";
     assert!(text.contains(expected), "{text}");
 }
+
+/// Each starts on Envoy, and crashes on the first request or connection.
+#[test]
+fn a_role_in_the_place_of_the_other_is_an_error() {
+    let bridge = "/static_resources/listeners/1/filter_chains/0/filters/0/typed_config/config";
+    let mut swapped = shipped();
+    swapped.pointer_mut(CONFIG).unwrap()["root_id"] = json!("velocitygate_redis");
+    let mut same = shipped();
+    let config = same.pointer(CONFIG).unwrap()["configuration"].clone();
+    same.pointer_mut(bridge).unwrap()["configuration"] = config;
+    same.pointer_mut(bridge).unwrap()["root_id"] = json!("velocitygate");
+    let cases = [
+        (
+            swapped,
+            "http_filters[0].typed_config.config.root_id: expected \"velocitygate\" for an HTTP \
+             filter, found \"velocitygate_redis\"\n",
+        ),
+        (
+            same,
+            "error: static_resources.listeners[1].filter_chains[0].filters[0].typed_config.config\
+             .root_id: expected \"velocitygate_redis\" for a network filter, found \"velocitygate\"\n",
+        ),
+    ];
+    for (tree, expected) in cases {
+        let (text, exit) = said_of(&tree);
+        assert_eq!(exit, Exit::Usage, "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+}

@@ -50,6 +50,24 @@ pub(super) fn warnings(tree: &Value, plugin: &Plugin<'_>, config: Option<&Config
     checks.filter_map(|check| check(&wiring)).collect()
 }
 
+/// Plugins with the role of the other kind of filter: Envoy starts, and they crash on all they get.
+pub(super) fn misplaced(tree: &Value) -> Vec<String> {
+    let all = plugins_of(tree, &|id| [ROOT_ID, BRIDGE].contains(&id));
+    let named = all.iter().filter_map(|it| {
+        let (kind, expected) = match &it.filter {
+            Some(_) => ("an HTTP filter", ROOT_ID),
+            None if it.place.contains(".filters[") => ("a network filter", BRIDGE),
+            None => return None,
+        };
+        let found = field(it.config, "root_id").filter(|it| *it != expected)?;
+        let place = &it.place;
+        Some(format!(
+            "{place}.root_id: expected {expected:?} for {kind}, found {found}"
+        ))
+    });
+    named.collect()
+}
+
 /// Plugins of this module that ask for a role it does not have: Envoy does not start.
 pub(super) fn strangers(tree: &Value) -> Vec<String> {
     let strange = plugins_of(tree, &|id| ![ROOT_ID, BRIDGE].contains(&id));
