@@ -93,6 +93,6 @@ fn endpoints(cluster: &Value) -> impl Iterator<Item = &Value> {
 impl<'t> Wiring<'t> {
     /// The clusters that the bridge leads to, without those that are a Redis Cluster.
     fn plain_stores(&self) -> Option<impl Iterator<Item = &'t Value> + use<'t>> {
-        Some(self.stores()?.filter(|it| !super::store::is_sharded(it)))
+        Some(self.stores()?.filter(|it| !super::sharded::is_sharded(it)))
     }
 }

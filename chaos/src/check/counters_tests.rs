@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::sharded_tests::leads_to_shards;
 use super::wiring_tests::{
-    BRIDGE, Mistake, assert_no_warning, assert_warning_of_each, leads_by_tcp, leads_to_shards,
-    replace_in_rules,
+    BRIDGE, Mistake, assert_no_warning, assert_warning_of_each, leads_by_tcp, replace_in_rules,
 };
 
 const STORE: &str = "/static_resources/clusters/1";

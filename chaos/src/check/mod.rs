@@ -5,6 +5,7 @@ mod counters;
 mod inside;
 mod login;
 mod routes;
+mod sharded;
 mod store;
 mod wiring;
 
@@ -143,6 +144,8 @@ mod counters_tests;
 mod login_tests;
 #[cfg(test)]
 mod routes_tests;
+#[cfg(test)]
+mod sharded_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

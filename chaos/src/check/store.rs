@@ -7,15 +7,7 @@ use super::wiring::{BRIDGE, Check, Wiring, find, seconds, whole};
 use crate::plugin::{field, plugins};
 use crate::words::counted;
 
-pub(super) const CHECKS: [Check; 7] = [
-    cluster,
-    bridge,
-    stores,
-    led_nowhere,
-    silent_master,
-    own_breakers,
-    store_breakers,
-];
+pub(super) const CHECKS: [Check; 5] = [cluster, bridge, stores, own_breakers, store_breakers];
 
 /// What a circuit breaker of Envoy allows unless it is told.
 const BREAKER_DEFAULT: u64 = 1_024;
@@ -62,27 +54,6 @@ fn bridge(wiring: &Wiring<'_>) -> Option<String> {
     })
 }
 
-/// The replies of a call come in the order of its commands, so a master of a Redis Cluster that says
-/// nothing holds up those of the others, until Envoy answers in its place.
-fn silent_master(wiring: &Wiring<'_>) -> Option<String> {
-    let cluster = wiring.redis_cluster()?;
-    let config = wiring.config?;
-    let slow = config.breaker.map(|it| ("breaker.slow_call", it.slow_call));
-    let timeout = ("redis.timeout", config.redis.timeout);
-    let (bound, most) = slow.into_iter().chain([timeout]).min_by_key(|it| it.1)?;
-    let op_timeout = find(wiring.bridge()?, "op_timeout").map(|it| ("op_timeout", it));
-    let default = Value::from("5s");
-    let connect = field(cluster, "connect_timeout").unwrap_or(&default);
-    let mut patience = op_timeout.into_iter().chain([("connect_timeout", connect)]);
-    let (name, written) =
-        patience.find(|(_, written)| duration(written).is_some_and(|it| it >= most))?;
-    Some(format!(
-        "static_resources: with {name} {written} a silent master of the Redis Cluster {} costs \
-         the requests of all masters their count: make it shorter than {bound} ({most})",
-        cluster["name"]
-    ))
-}
-
 /// Where the bridge leads. Envoy starts without such a cluster, and fails every call.
 fn stores(wiring: &Wiring<'_>) -> Option<String> {
     if find(wiring.tree, "cds_config").is_some() {
@@ -94,16 +65,6 @@ fn stores(wiring: &Wiring<'_>) -> Option<String> {
     Some(format!(
         "static_resources.clusters: there is no cluster {missing:?}, to which the internal \
          listener leads, so every call would fail: add it, or correct the name"
-    ))
-}
-
-/// A cluster of this type has a host for a key of Redis, and none for a connection.
-fn led_nowhere(wiring: &Wiring<'_>) -> Option<String> {
-    let cluster = wiring.redis_cluster().filter(|_| wiring.is_tcp())?;
-    Some(format!(
-        "static_resources.listeners: tcp_proxy finds no node of the Redis Cluster {}, so every call \
-         would fail: put redis_proxy in its place (envoy/cluster.yaml)",
-        cluster["name"]
     ))
 }
 
@@ -193,19 +154,9 @@ impl<'t> Wiring<'t> {
         let clusters = self.resources("clusters");
         Some(clusters.filter(move |it| named.iter().any(|name| it["name"] == *name)))
     }
-
-    /// The first of them that is a Redis Cluster.
-    fn redis_cluster(&self) -> Option<&'t Value> {
-        self.stores()?.find(|it| is_sharded(it))
-    }
 }
 
-/// Whether a cluster is a Redis Cluster.
-pub(super) fn is_sharded(cluster: &Value) -> bool {
-    let kind = field(cluster, "cluster_type").and_then(|it| field(it, "name"));
-    kind.is_some_and(|it| it == "envoy.clusters.redis")
-}
-
-fn duration(written: &Value) -> Option<Micros> {
+/// A duration as the filter has them.
+pub(super) fn duration(written: &Value) -> Option<Micros> {
     seconds(written).map(|it| Micros((it * 1e6) as u64))
 }

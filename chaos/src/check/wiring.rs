@@ -4,7 +4,7 @@ use serde_json::Value;
 use velocitygate::config::{Config, Rule};
 use velocitygate::matching::Part;
 
-use super::{counters, inside, login, routes, store};
+use super::{counters, inside, login, routes, sharded, store};
 use crate::paths;
 use crate::plugin::{Plugin, ROOT_ID, field, plugins, plugins_of};
 
@@ -41,7 +41,8 @@ pub(super) fn warnings(tree: &Value, plugin: &Plugin<'_>, config: Option<&Config
         plugin,
         config,
     };
-    let of_store = store::CHECKS.iter().chain(&counters::CHECKS);
+    let of_store = store::CHECKS.iter().chain(&sharded::CHECKS);
+    let of_store = of_store.chain(&counters::CHECKS);
     let of_way = inside::CHECKS.iter().chain(of_store).chain(&login::CHECKS);
     let of_bootstrap = of_way.chain(&OF_BOOTSTRAP);
     let of_bootstrap = field(tree, "static_resources").map(|_| of_bootstrap);
@@ -204,10 +205,10 @@ fn extension(wiring: &Wiring<'_>) -> Option<String> {
 }
 
 fn vm_ids(wiring: &Wiring<'_>) -> Option<String> {
-    let own = find(wiring.plugin.config, "vm_id");
+    let own = vm_id(wiring.plugin);
     let shared = plugins(wiring.tree, BRIDGE)
         .iter()
-        .any(|bridge| find(bridge.config, "vm_id") == own);
+        .any(|it| vm_id(it) == own);
     shared.then(|| {
         format!(
             "{}.vm_config.vm_id: it is the bridge's too, and one VM cannot wait for itself: give \

@@ -12,7 +12,7 @@ pub(super) const FILTER: &str =
 /// What is done to the shipped configuration, and what the warning about it begins and ends with.
 pub(super) type Mistake = (fn(&mut Value), &'static str, &'static str);
 
-const MISTAKES: [Mistake; 25] = [
+const MISTAKES: [Mistake; 22] = [
     (
         |t| drop(take(t, CONFIG, "failure_policy")),
         PLACE,
@@ -148,14 +148,6 @@ const MISTAKES: [Mistake; 25] = [
     ),
     (
         |t| {
-            leads_to_shards(t, "0.03s", "0.03s");
-            leads_by_tcp(t, json!({ "cluster": "redis" }));
-        },
-        "static_resources.listeners: tcp_proxy finds no node of the Redis Cluster \"redis\", so every ",
-        "put redis_proxy in its place (envoy/cluster.yaml)",
-    ),
-    (
-        |t| {
             let thresholds = json!([
                 { "priority": "HIGH", "max_requests": 1 },
                 { "max_connections": 1024, "max_pending_requests": "1023" },
@@ -175,19 +167,6 @@ const MISTAKES: [Mistake; 25] = [
         "static_resources.clusters: circuit_breakers of \"redis\" allow max_connections 1024, \
          max_pending_requests 1024, but 1025 ",
         "for all workers together",
-    ),
-    (
-        |t| leads_to_shards(t, "0.04s", "0.03s"),
-        "static_resources: with op_timeout \"0.04s\" a silent master of the Redis Cluster \"redis\" ",
-        "make it shorter than breaker.slow_call (40ms)",
-    ),
-    (
-        |t| {
-            leads_to_shards(t, "0.049s", "0.05s");
-            replace_in_rules(t, "\"rules\":", "\"breaker\": \"off\", \"rules\":");
-        },
-        "static_resources: with connect_timeout \"0.05s\" a silent master of the Redis Cluster ",
-        "make it shorter than redis.timeout (50ms)",
     ),
     (
         |t| {
@@ -229,15 +208,6 @@ fn counts_by_path(tree: &mut Value) {
     replace_in_rules(tree, r#"{ "header": "x-api-key" }"#, r#"{ "path": true }"#);
 }
 
-/// A Redis Cluster with these timeouts.
-pub(super) fn leads_to_shards(tree: &mut Value, op_timeout: &str, connect_timeout: &str) {
-    let proxy = &mut tree.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1];
-    proxy["typed_config"]["settings"]["op_timeout"] = json!(op_timeout);
-    let cluster = &mut tree["static_resources"]["clusters"][1];
-    cluster["cluster_type"] = json!({ "name": "envoy.clusters.redis" });
-    cluster["connect_timeout"] = json!(connect_timeout);
-}
-
 /// `tcp_proxy` with these fields in the place of `redis_proxy`.
 pub(super) fn leads_by_tcp(tree: &mut Value, fields: Value) {
     let mut config = fields;
@@ -247,7 +217,7 @@ pub(super) fn leads_by_tcp(tree: &mut Value, fields: Value) {
 }
 
 /// What is done to the shipped configuration without making a mistake.
-const VARIATIONS: [fn(&mut Value); 10] = [
+const VARIATIONS: [fn(&mut Value); 9] = [
     counts_by_client,
     discovers,
     counts_by_path,
@@ -269,7 +239,6 @@ const VARIATIONS: [fn(&mut Value); 10] = [
         t.pointer_mut(MANAGER).unwrap()["original_ip_detection_extensions"] = json!([{}]);
     },
     |t| leads_by_tcp(t, json!({ "cluster": "redis" })),
-    |t| leads_to_shards(t, "0.039s", "0.039s"),
     // redis_proxy asks no circuit breaker.
     |t| {
         let thresholds = json!([{ "max_connections": 1, "max_pending_requests": 1 }]);
