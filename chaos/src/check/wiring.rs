@@ -218,6 +218,11 @@ fn vm_ids(wiring: &Wiring<'_>) -> Option<String> {
     })
 }
 
+/// The VM that a plugin asks for; all without a name share one.
+fn vm_id<'t>(plugin: &Plugin<'t>) -> Option<&'t Value> {
+    find(plugin.config, "vm_id").filter(|it| *it != "")
+}
+
 fn stats_tags(wiring: &Wiring<'_>) -> Option<String> {
     let tags = find(wiring.tree, "stats_tags").and_then(Value::as_array);
     let has = |label: &str| {

@@ -12,7 +12,7 @@ pub(super) const FILTER: &str =
 /// What is done to the shipped configuration, and what the warning about it begins and ends with.
 pub(super) type Mistake = (fn(&mut Value), &'static str, &'static str);
 
-const MISTAKES: [Mistake; 22] = [
+const MISTAKES: [Mistake; 23] = [
     (
         |t| drop(take(t, CONFIG, "failure_policy")),
         PLACE,
@@ -76,6 +76,16 @@ const MISTAKES: [Mistake; 22] = [
     ),
     (
         |t| t.pointer_mut(CONFIG).unwrap()["vm_config"]["vm_id"] = json!("velocitygate_redis"),
+        PLACE,
+        "give each its own",
+    ),
+    // To have none and to have an empty one is the same.
+    (
+        |t| {
+            t.pointer_mut(CONFIG).unwrap()["vm_config"]["vm_id"] = json!("");
+            let bridge = &mut t.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][0];
+            take(&mut bridge["typed_config"]["config"], "/vm_config", "vm_id");
+        },
         PLACE,
         "give each its own",
     ),
