@@ -2,6 +2,7 @@
 //! judges its part; `wiring` knows the mistakes around it that a file can show.
 
 mod counters;
+mod discovered;
 mod inside;
 mod login;
 mod routes;
@@ -97,6 +98,7 @@ impl Findings {
         }
         self.errors.extend(wiring::strangers(tree));
         self.errors.extend(wiring::misplaced(tree));
+        self.errors.extend(discovered::untyped(tree));
         for plugin in &plugins {
             let config = self.judge_plugin(plugin);
             for warning in wiring::warnings(tree, plugin, config.as_ref()) {
@@ -140,6 +142,8 @@ impl Findings {
 
 #[cfg(test)]
 mod counters_tests;
+#[cfg(test)]
+mod discovered_tests;
 #[cfg(test)]
 mod login_tests;
 #[cfg(test)]

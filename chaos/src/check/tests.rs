@@ -19,7 +19,7 @@ pub(super) fn shipped() -> Value {
 }
 
 /// What is said of these bytes in a file of this name, without the file's name.
-fn said(name: &str, content: &[u8]) -> (String, Exit) {
+pub(super) fn said(name: &str, content: &[u8]) -> (String, Exit) {
     judged(name, content, false)
 }
 
@@ -76,8 +76,8 @@ fn a_good_document_is_good_as_a_file_as_a_string_and_as_a_struct() {
                     "value": own }),
         ];
         for configuration in configurations {
-            let tree = json!({ "resources": [{ "typed_config": { "config": {
-                "rootId": ROOT_ID, "failurePolicy": "FAIL_RELOAD", "configuration": configuration } } }] });
+            let tree = resource(json!({ "rootId": ROOT_ID, "failurePolicy": "FAIL_RELOAD",
+                                        "configuration": configuration }));
             let (text, exit) = said_of(&tree);
             assert_eq!((&*text, exit), ("ok, 1 configuration\n", Exit::Success));
         }
@@ -151,6 +151,15 @@ fn what_is_no_configuration_at_all_is_an_error_that_says_what_is_expected() {
     assert!(text.contains("cannot be read: No such file"), "{text}");
 }
 
+/// A file with a plugin in it, as `config_discovery` reads it.
+pub(super) fn resource(plugin: Value) -> Value {
+    let filter = json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                         "config": plugin });
+    json!({ "resources": [{
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": "velocitygate", "typed_config": filter }] })
+}
+
 /// The shipped configuration, whose filter is read from a file.
 fn discovering(file: &Path) -> Value {
     let mut tree = shipped();
@@ -166,10 +175,10 @@ fn a_filter_that_is_discovered_is_checked_with_what_is_around_it() {
     let file = folder.path().join("filter.json");
     let tree = shipped();
     let config = tree.pointer(CONFIG).unwrap();
-    let mut resource = json!({ "name": "velocitygate", "typed_config": { "config": config } });
+    let mut read = resource(config.clone());
     let mut write = |document: &str| {
-        resource["typed_config"]["config"]["configuration"]["value"] = json!(document);
-        fs::write(&file, json!({ "resources": [resource] }).to_string()).unwrap();
+        read["resources"][0]["typed_config"]["config"]["configuration"]["value"] = json!(document);
+        fs::write(&file, read.to_string()).unwrap();
     };
     let rule = r#""rules": [{ "name": "r", "limit": { "requests": 1, "per": "1s" } }]"#;
     write(&format!("{{ {rule} }}"));

@@ -183,8 +183,9 @@ const MISTAKES: [Mistake; 23] = [
             discovers(t);
             let filter = t.pointer_mut(FILTER).unwrap();
             let default = take(filter, "/config_discovery", "default_config");
-            filter["config_discovery(rules.yaml)"] =
-                json!({ "resources": [{ "typed_config": default }] });
+            filter["config_discovery(rules.yaml)"] = json!({ "resources": [{
+                    "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+                    "typed_config": default }] });
         },
         "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[0].\
          config_discovery.default_config: ",
