@@ -5,6 +5,7 @@ mod counters;
 mod discovered;
 mod inside;
 mod login;
+mod names;
 mod routes;
 mod sharded;
 mod store;
@@ -99,6 +100,7 @@ impl Findings {
         self.errors.extend(wiring::strangers(tree));
         self.errors.extend(wiring::misplaced(tree));
         self.errors.extend(discovered::untyped(tree));
+        let mut judged = Vec::new();
         for plugin in &plugins {
             let config = self.judge_plugin(plugin);
             for warning in wiring::warnings(tree, plugin, config.as_ref()) {
@@ -106,7 +108,9 @@ impl Findings {
                     self.warnings.push(warning);
                 }
             }
+            judged.extend(config.map(|config| (plugin, config)));
         }
+        self.warnings.extend(names::shared(&judged));
     }
 
     fn judge_plugin(&mut self, plugin: &Plugin<'_>) -> Option<Config> {
@@ -146,6 +150,8 @@ mod counters_tests;
 mod discovered_tests;
 #[cfg(test)]
 mod login_tests;
+#[cfg(test)]
+mod names_tests;
 #[cfg(test)]
 mod routes_tests;
 #[cfg(test)]
