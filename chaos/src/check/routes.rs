@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::wiring::{Check, Wiring, find};
 use crate::plugin::{Message, field, within};
 
-pub(super) const CHECKS: [Check; 2] = [unknown, never_on];
+pub(super) const CHECKS: [Check; 3] = [unknown, shared, never_on];
 
 /// What a route, or what it is in, says of a filter.
 struct Setting<'t> {
@@ -34,6 +34,22 @@ fn unknown(wiring: &Wiring<'_>) -> Option<String> {
          one of {}",
         names.join(", ")
     ))
+}
+
+/// What a route says goes to all filters of the name.
+fn shared(wiring: &Wiring<'_>) -> Option<String> {
+    let manager = wiring.plugin.manager.as_ref()?;
+    let name = &wiring.plugin.filter.as_ref()?.fields["name"];
+    let filters = field(manager.fields, "http_filters")?.as_array()?.iter();
+    let count = filters.filter(|it| it["name"] == *name).count();
+    let is_used = settings(manager).iter().any(|it| name == it.filter);
+    (is_used && count > 1).then(|| {
+        format!(
+            "{}.http_filters: {count} have the name {name}, so a route turns all of them on or off: \
+             give each its own",
+            manager.place
+        )
+    })
 }
 
 /// A filter that is off runs only where a route turns it on.

@@ -24,7 +24,7 @@ const LEVELS: [(&str, &str); 4] = [
     ),
 ];
 
-const MISTAKES: [Mistake; 3] = [
+const MISTAKES: [Mistake; 4] = [
     (
         is_off,
         "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[0].\
@@ -40,6 +40,15 @@ const MISTAKES: [Mistake; 3] = [
          disabled: no route turns \"envoy.filters.http.wasm\" on ",
         "or take this out",
     ),
+    (
+        |t| {
+            is_double(t);
+            says(t, "/virtual_hosts/0", NAME, json!({ "disabled": true }));
+        },
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters: 2 have \
+         the name \"envoy.filters.http.wasm\", so a route turns all of them on or off: ",
+        "give each its own",
+    ),
     // That of the plugin is not that of the filter.
     (
         |t| says(t, "", "velocitygate", json!({ "disabled": true })),
@@ -49,7 +58,7 @@ const MISTAKES: [Mistake; 3] = [
     ),
 ];
 
-const VARIATIONS: [fn(&mut Value); 6] = [
+const VARIATIONS: [fn(&mut Value); 7] = [
     |t| {
         is_off(t);
         says(
@@ -60,6 +69,8 @@ const VARIATIONS: [fn(&mut Value); 6] = [
         );
     },
     |t| says(t, "/virtual_hosts/0", NAME, json!({ "disabled": true })),
+    // No route says which of them it means.
+    is_double,
     // The routes come from elsewhere.
     |t| {
         is_off(t);
@@ -87,6 +98,13 @@ const VARIATIONS: [fn(&mut Value); 6] = [
         says(t, "", "late", json!({ "config": {} }));
     },
 ];
+
+/// Another filter with the name.
+fn is_double(tree: &mut Value) {
+    let filters = &mut tree.pointer_mut(MANAGER).unwrap()["http_filters"];
+    let other = json!({ "name": NAME, "typed_config": {} });
+    filters.as_array_mut().unwrap().insert(1, other);
+}
 
 fn is_off(tree: &mut Value) {
     tree.pointer_mut(FILTER).unwrap()["disabled"] = json!(true);
