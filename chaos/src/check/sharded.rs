@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::store::duration;
+use super::store::{duration, patience};
 use super::wiring::{Check, Wiring, find};
 use crate::plugin::field;
 
@@ -48,16 +48,13 @@ fn not_followed(wiring: &Wiring<'_>) -> Option<String> {
 /// nothing holds up those of the others, until Envoy answers in its place.
 fn silent_master(wiring: &Wiring<'_>) -> Option<String> {
     let cluster = wiring.redis_cluster()?;
-    let config = wiring.config?;
-    let slow = config.breaker.map(|it| ("breaker.slow_call", it.slow_call));
-    let timeout = ("redis.timeout", config.redis.timeout);
-    let (bound, most) = slow.into_iter().chain([timeout]).min_by_key(|it| it.1)?;
+    let (bound, most) = patience(wiring.config?);
     let op_timeout = find(wiring.bridge()?, "op_timeout").map(|it| ("op_timeout", it));
     let default = Value::from("5s");
     let connect = field(cluster, "connect_timeout").unwrap_or(&default);
-    let mut patience = op_timeout.into_iter().chain([("connect_timeout", connect)]);
+    let mut waits = op_timeout.into_iter().chain([("connect_timeout", connect)]);
     let (name, written) =
-        patience.find(|(_, written)| duration(written).is_some_and(|it| it >= most))?;
+        waits.find(|(_, written)| duration(written).is_some_and(|it| it >= most))?;
     Some(format!(
         "static_resources: with {name} {written} a silent master of the Redis Cluster {} costs \
          the requests of all masters their count: make it shorter than {bound} ({most})",

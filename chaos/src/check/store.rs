@@ -1,13 +1,21 @@
 //! Mistakes on the way from the filter to Redis: its cluster, the bridge, and where that leads.
 
 use serde_json::Value;
+use velocitygate::config::Config;
 use velocitygate::units::Micros;
 
 use super::wiring::{BRIDGE, Check, Wiring, find, seconds, whole};
 use crate::plugin::{field, plugins};
 use crate::words::counted;
 
-pub(super) const CHECKS: [Check; 5] = [cluster, bridge, stores, own_breakers, store_breakers];
+pub(super) const CHECKS: [Check; 6] = [
+    cluster,
+    bridge,
+    stores,
+    flushed_late,
+    own_breakers,
+    store_breakers,
+];
 
 /// What a circuit breaker of Envoy allows unless it is told.
 const BREAKER_DEFAULT: u64 = 1_024;
@@ -66,6 +74,20 @@ fn stores(wiring: &Wiring<'_>) -> Option<String> {
         "static_resources.clusters: there is no cluster {missing:?}, to which the internal \
          listener leads, so every call would fail: add it, or correct the name"
     ))
+}
+
+/// `redis_proxy` may wait for more commands before it sends one.
+fn flushed_late(wiring: &Wiring<'_>) -> Option<String> {
+    let (bound, most) = patience(wiring.config?);
+    let bridge = wiring.bridge()?;
+    find(bridge, "max_buffer_size_before_flush").filter(|it| whole(it) != Some(0))?;
+    let written = find(bridge, "buffer_flush_timeout")?;
+    (duration(written)? >= most).then(|| {
+        format!(
+            "static_resources.listeners: redis_proxy's buffer_flush_timeout {written} may hold each \
+             call as long: make it much shorter than {bound} ({most})"
+        )
+    })
 }
 
 /// Each waiting request could be a call of its own, on a connection of its own.
@@ -154,6 +176,13 @@ impl<'t> Wiring<'t> {
         let clusters = self.resources("clusters");
         Some(clusters.filter(move |it| named.iter().any(|name| it["name"] == *name)))
     }
+}
+
+/// What bounds a call that is to count as a good one, and how long that is.
+pub(super) fn patience(config: &Config) -> (&'static str, Micros) {
+    let timeout = ("redis.timeout", config.redis.timeout);
+    let slow = config.breaker.map(|it| ("breaker.slow_call", it.slow_call));
+    slow.unwrap_or(timeout)
 }
 
 /// A duration as the filter has them.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use velocitygate::config::{Config, Rule};
 use velocitygate::matching::Part;
+use velocitygate::units::Micros;
 
 use super::{counters, inside, login, routes, sharded, store};
 use crate::paths;
@@ -17,9 +18,10 @@ const LABELS: [&str; 6] = ["rule", "decision", "result", "class", "state", "to"]
 pub(super) type Check = fn(&Wiring<'_>) -> Option<String>;
 
 /// Of a plugin, wherever it is.
-const OF_PLUGIN: [Check; 5] = [
+const OF_PLUGIN: [Check; 6] = [
     policy,
     idle_timeout,
+    ends_first,
     client_address,
     spellings,
     default_config,
@@ -130,6 +132,21 @@ fn idle_timeout(wiring: &Wiring<'_>) -> Option<String> {
          few seconds",
         manager.place
     ))
+}
+
+/// To Envoy a request that waits for Redis is idle.
+fn ends_first(wiring: &Wiring<'_>) -> Option<String> {
+    let manager = wiring.plugin.manager.as_ref()?;
+    let timeout = wiring.config?.redis.timeout;
+    let written = field(manager.fields, "stream_idle_timeout")?;
+    let ends = store::duration(written)?;
+    (ends > Micros(0) && ends <= timeout).then(|| {
+        format!(
+            "{}.stream_idle_timeout: {written} ends requests with a 504 before redis.timeout \
+             ({timeout}) ends their wait: make it longer",
+            manager.place
+        )
+    })
 }
 
 /// Envoy takes the client's address from `x-forwarded-for`, unless it is told which of it to trust.

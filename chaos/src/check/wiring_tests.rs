@@ -12,7 +12,7 @@ pub(super) const FILTER: &str =
 /// What is done to the shipped configuration, and what the warning about it begins and ends with.
 pub(super) type Mistake = (fn(&mut Value), &'static str, &'static str);
 
-const MISTAKES: [Mistake; 23] = [
+const MISTAKES: [Mistake; 25] = [
     (
         |t| drop(take(t, CONFIG, "failure_policy")),
         PLACE,
@@ -42,6 +42,12 @@ const MISTAKES: [Mistake; 23] = [
         "a few seconds",
     ),
     (
+        |t| t.pointer_mut(MANAGER).unwrap()["stream_idle_timeout"] = json!("0.05s"),
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.stream_idle_timeout: \
+         \"0.05s\" ends requests with a 504 before redis.timeout (50ms) ends their wait",
+        "make it longer",
+    ),
+    (
         |t| t["static_resources"]["clusters"][0]["name"] = json!("other"),
         "static_resources.clusters: there is no cluster \"velocitygate_redis\"",
         "from envoy/envoy.yaml",
@@ -68,6 +74,11 @@ const MISTAKES: [Mistake; 23] = [
         },
         "static_resources.listeners: redis_proxy's op_timeout \"0.049s\"",
         "before redis.timeout (50ms) does: make it slightly longer",
+    ),
+    (
+        |t| flushes_after(t, 1024, "0.04s"),
+        "static_resources.listeners: redis_proxy's buffer_flush_timeout \"0.04s\" may hold each call ",
+        "make it much shorter than breaker.slow_call (40ms)",
     ),
     (
         |t| drop(take(t, "", "bootstrap_extensions")),
@@ -219,6 +230,14 @@ fn counts_by_path(tree: &mut Value) {
     replace_in_rules(tree, r#"{ "header": "x-api-key" }"#, r#"{ "path": true }"#);
 }
 
+/// `redis_proxy` that waits so long for so many bytes.
+fn flushes_after(tree: &mut Value, bytes: u32, timeout: &str) {
+    let proxy = &mut tree.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1];
+    let settings = &mut proxy["typed_config"]["settings"];
+    settings["max_buffer_size_before_flush"] = json!(bytes);
+    settings["buffer_flush_timeout"] = json!(timeout);
+}
+
 /// `tcp_proxy` with these fields in the place of `redis_proxy`.
 pub(super) fn leads_by_tcp(tree: &mut Value, fields: Value) {
     let mut config = fields;
@@ -228,7 +247,7 @@ pub(super) fn leads_by_tcp(tree: &mut Value, fields: Value) {
 }
 
 /// What is done to the shipped configuration without making a mistake.
-const VARIATIONS: [fn(&mut Value); 9] = [
+const VARIATIONS: [fn(&mut Value); 12] = [
     counts_by_client,
     discovers,
     counts_by_path,
@@ -250,6 +269,10 @@ const VARIATIONS: [fn(&mut Value); 9] = [
         t.pointer_mut(MANAGER).unwrap()["original_ip_detection_extensions"] = json!([{}]);
     },
     |t| leads_by_tcp(t, json!({ "cluster": "redis" })),
+    |t| t.pointer_mut(MANAGER).unwrap()["stream_idle_timeout"] = json!("0.051s"),
+    |t| flushes_after(t, 1024, "0.003s"),
+    // Without a size each command is sent at once.
+    |t| flushes_after(t, 0, "0.04s"),
     // redis_proxy asks no circuit breaker.
     |t| {
         let thresholds = json!([{ "max_connections": 1, "max_pending_requests": 1 }]);
