@@ -23,7 +23,9 @@ fn collect(place: &str, tree: &Value, found: &mut Vec<String>) {
             }
         }
         Value::Object(fields) => {
-            let resources = fields.get("resources").and_then(Value::as_array);
+            let is_file = place.is_empty() || place.ends_with(')');
+            let resources = fields.get("resources").filter(|_| is_file);
+            let resources = resources.and_then(Value::as_array);
             for (index, resource) in resources.into_iter().flatten().enumerate() {
                 let place = within(place, &format!("resources[{index}]"));
                 found.extend(problem(&place, resource));

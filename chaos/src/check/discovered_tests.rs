@@ -34,6 +34,9 @@ fn a_resource_that_does_not_say_what_it_is_is_an_error() {
         assert_eq!(exit, Exit::Usage, "{text}");
         assert!(text.starts_with(&expected), "{text}");
     }
+    let mut tree = shipped();
+    tree["node"] = json!({ "metadata": { "resources": [{ "cpu": 1 }] } });
+    assert_eq!(said_of(&tree).0, "ok, 1 configuration\n");
     let listener = json!({ "name": "front", "address": {} });
     let (text, _) = said_of(&json!({ "resources": [listener] }));
     let expected = "resources[0].@type: expected a type, found nothing\n";

@@ -13,7 +13,9 @@ pub(super) fn shared(judged: &[(&Plugin<'_>, Config)]) -> Vec<String> {
         let place = filter(plugin);
         for rule in &config.rules {
             let mut before = judged[..index].iter().filter(|(other, before)| {
-                filter(other) != place && before.redis.key_prefix == config.redis.key_prefix
+                let (there, here) = (&before.redis, &config.redis);
+                let is_same = there.cluster == here.cluster && there.key_prefix == here.key_prefix;
+                is_same && filter(other) != place
             });
             let twin = before.find(|(_, before)| before.rules.iter().any(|it| is_mixed(it, rule)));
             found.extend(twin.map(|(other, _)| {

@@ -55,3 +55,12 @@ fn rules_of_one_name_that_mix_nothing_are_no_mistake() {
         assert_eq!(text, "ok, 3 configurations\n", "{to}");
     }
 }
+
+/// A way of its own to another Redis, of which nothing else is said here.
+#[test]
+fn rules_of_two_stores_have_counters_of_their_own() {
+    let own = r#"{ "rules": [{ "name": "upload""#;
+    let other = r#"{ "redis": { "cluster": "b" }, "rules": [{ "name": "api""#;
+    let (text, _) = example("per-route.yaml", own, other);
+    assert!(!text.contains("has the counters of"), "{text}");
+}

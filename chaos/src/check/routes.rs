@@ -23,9 +23,8 @@ fn unknown(wiring: &Wiring<'_>) -> Option<String> {
         .iter()
         .filter_map(|it| it["name"].as_str());
     let names: Vec<&str> = names.collect();
-    // A filter may run another one, and a cluster has filters of its own.
-    let clusters = wiring.resources("clusters").flat_map(inner_names);
-    let others: Vec<&str> = inner_names(filters).into_iter().chain(clusters).collect();
+    // Another filter may run it, a cluster may have it, and routes may serve several listeners.
+    let others = extensions(wiring.tree);
     let mut settings = settings(manager).into_iter();
     let Setting { place, filter, .. } =
         settings.find(|it| !names.contains(&it.filter) && !others.contains(&it.filter))?;
@@ -103,13 +102,13 @@ fn collect<'t>(place: &str, tree: &'t Value, found: &mut Vec<Setting<'t>>) {
 }
 
 /// The names of all extensions in a tree. That of a plugin is none.
-fn inner_names(tree: &Value) -> Vec<&str> {
+fn extensions(tree: &Value) -> Vec<&str> {
     let mut kinds = ["typed_config", "config_discovery"].into_iter();
     let is_extension = kinds.any(|kind| field(tree, kind).is_some());
     let own = tree["name"].as_str().filter(|_| is_extension);
     let inside: Vec<&str> = match tree {
-        Value::Object(fields) => fields.values().flat_map(inner_names).collect(),
-        Value::Array(items) => items.iter().flat_map(inner_names).collect(),
+        Value::Object(fields) => fields.values().flat_map(extensions).collect(),
+        Value::Array(items) => items.iter().flat_map(extensions).collect(),
         _ => Vec::new(),
     };
     own.into_iter().chain(inside).collect()

@@ -58,7 +58,7 @@ const MISTAKES: [Mistake; 4] = [
     ),
 ];
 
-const VARIATIONS: [fn(&mut Value); 7] = [
+const VARIATIONS: [fn(&mut Value); 8] = [
     |t| {
         is_off(t);
         says(
@@ -83,7 +83,14 @@ const VARIATIONS: [fn(&mut Value); 7] = [
         let routes = &mut t.pointer_mut(MANAGER).unwrap()["route_config"];
         routes["vhds"] = json!({ "config_source": { "ads": {} } });
     },
-    // A filter that another one runs, and one of a cluster.
+    // A filter of another listener, one that another one runs, and one of a cluster.
+    |t| {
+        let manager = &mut t["static_resources"]["listeners"][2]["filter_chains"][0]["filters"][0];
+        let filters = &mut manager["typed_config"]["http_filters"];
+        let filter = json!({ "name": "there", "typed_config": {} });
+        filters.as_array_mut().unwrap().insert(0, filter);
+        says(t, "", "there", json!({ "config": {} }));
+    },
     |t| {
         let delegate = json!({ "name": "delegate", "typed_config": {} });
         let outer = json!({ "name": "outer", "typed_config": { "matcher": [delegate] } });

@@ -22,7 +22,8 @@ fn led_nowhere(wiring: &Wiring<'_>) -> Option<String> {
 fn led_anywhere(wiring: &Wiring<'_>) -> Option<String> {
     let cluster = wiring.redis_cluster()?;
     let is_right = field(cluster, "lb_policy").is_some_and(|it| it == "CLUSTER_PROVIDED");
-    (!is_right).then(|| {
+    let is_elsewhere = field(cluster, "load_balancing_policy").is_some();
+    (!is_right && !is_elsewhere).then(|| {
         format!(
             "static_resources.clusters: lb_policy of the Redis Cluster {} leads commands to any of \
              its nodes, not to that of the key: set it to CLUSTER_PROVIDED",

@@ -63,8 +63,19 @@ fn each_mistake_with_a_redis_cluster_is_a_warning_with_the_fix() {
 }
 
 #[test]
-fn a_redis_cluster_with_timeouts_just_short_enough_is_no_mistake() {
-    assert_no_warning(&[|t| leads_to_shards(t, "0.039s", "0.039s")]);
+fn a_redis_cluster_with_its_policy_and_timeouts_just_short_enough_is_no_mistake() {
+    assert_no_warning(&[
+        |t| leads_to_shards(t, "0.039s", "0.039s"),
+        |t| {
+            leads_to_shards(t, "0.03s", "0.03s");
+            let cluster = t.pointer_mut(STORE).unwrap().as_object_mut().unwrap();
+            cluster.remove("lb_policy");
+            cluster.insert(
+                "load_balancing_policy".to_owned(),
+                json!({ "policies": [] }),
+            );
+        },
+    ]);
 }
 
 /// A Redis Cluster with these timeouts.

@@ -262,6 +262,16 @@ fn a_plugin_of_the_module_with_another_root_id_is_an_error() {
     assert!(text.contains(expected), "{text}");
 }
 
+/// Such a filter is in no `http_filters`, and is an HTTP filter.
+#[test]
+fn a_filter_of_upgraded_requests_is_in_its_place() {
+    let mut tree = shipped();
+    let manager = tree.pointer_mut(MANAGER).unwrap();
+    let filter = manager["http_filters"][0].clone();
+    manager["upgrade_configs"] = json!([{ "upgrade_type": "websocket", "filters": [filter] }]);
+    assert_eq!(said_of(&tree).0, "ok, 2 configurations\n");
+}
+
 /// Each starts on Envoy, and crashes on the first request or connection.
 #[test]
 fn a_role_in_the_place_of_the_other_is_an_error() {

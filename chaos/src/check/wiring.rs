@@ -59,7 +59,10 @@ pub(super) fn misplaced(tree: &Value) -> Vec<String> {
     let named = all.iter().filter_map(|it| {
         let (kind, expected) = match &it.filter {
             Some(_) => ("an HTTP filter", ROOT_ID),
-            None if it.place.contains(".filters[") => ("a network filter", BRIDGE),
+            // Those of upgraded requests have a manager, too.
+            None if it.manager.is_none() && it.place.contains(".filters[") => {
+                ("a network filter", BRIDGE)
+            }
             None => return None,
         };
         let found = field(it.config, "root_id").filter(|it| *it != expected)?;
