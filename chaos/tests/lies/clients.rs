@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::bed::{BURST, Bed};
+use super::bed::{BURST, Bed, PATIENT};
 use super::{DEADLINE, eventually};
 
 /// Commands that the filter's script runs, and the two that run the script.
@@ -123,7 +123,7 @@ async fn warm(bed: &Bed) {
 
 #[tokio::test]
 async fn i9_every_value_that_http_allows_is_a_key_of_its_own_and_never_a_command() {
-    let bed = Bed::start(|_| {}).await;
+    let bed = Bed::start(PATIENT, |_| {}).await;
     warm(&bed).await;
     let (front, vitals) = (bed.envoy().ports().front, bed.vitals().await);
     for left in (0..BURST).rev() {
@@ -142,7 +142,7 @@ async fn i9_every_value_that_http_allows_is_a_key_of_its_own_and_never_a_command
 
 #[tokio::test]
 async fn i9_a_value_that_http_forbids_never_reaches_the_filter() {
-    let bed = Bed::start(|_| {}).await;
+    let bed = Bed::start(PATIENT, |_| {}).await;
     warm(&bed).await;
     let front = bed.envoy().ports().front;
     for value in [&b"a\0b"[..], b"a\nb", b"a\r\nFLUSHALL\r\n", b"\x01"] {
@@ -154,7 +154,7 @@ async fn i9_a_value_that_http_forbids_never_reaches_the_filter() {
 
 #[tokio::test]
 async fn i9_large_many_and_repeated_headers_are_counted_or_refused_by_envoy() {
-    let bed = Bed::start(|_| {}).await;
+    let bed = Bed::start(PATIENT, |_| {}).await;
     warm(&bed).await;
     let (front, vitals) = (bed.envoy().ports().front, bed.vitals().await);
     let long = |bytes: usize| key_line(&vec![b'k'; bytes]);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Longest wait for anything that must happen.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` holds.
 async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use velocitygate_chaos::stack::{EnvoyVersion, MODULE, Spec, Wiring};
 use velocitygate_chaos::tools::repository;
 
-use super::bed::{Answer, Bed, plugin};
+use super::bed::{Answer, Bed};
 use super::eventually;
 
 /// Requests with at least so many headers trap; Envoy's own bound is 100.
@@ -51,11 +51,10 @@ async fn trapped(envoy: EnvoyVersion) -> (Bed, Waiting) {
     let change = |spec: &mut Spec| {
         spec.envoy = envoy;
         spec.module = Some(trapping_module(dir.path()));
-        // They wait for longer than Envoy lets a stream be idle: only that can end them.
-        spec.plugin = plugin(Duration::from_secs(10));
         spec.wiring = Wiring::TcpProxy;
     };
-    let bed = Bed::start(change).await;
+    // They wait for longer than Envoy lets a stream be idle: only that can end them.
+    let bed = Bed::start(Duration::from_secs(10), change).await;
     bed.assert_counts_exactly("before").await;
     bed.stack.redis().freeze().await.unwrap();
     let mut waiting = JoinSet::new();
