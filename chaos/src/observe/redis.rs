@@ -28,7 +28,7 @@ impl RedisSample {
     /// Asks Redis.
     ///
     /// # Errors
-    /// When it does not answer within 2 s.
+    /// When it does not answer within 10 s.
     pub async fn take(redis: &Redis) -> Result<Self> {
         let mut sample = Self::parse(&redis.info().await?)?;
         sample.keys = redis.dbsize().await?;

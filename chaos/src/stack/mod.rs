@@ -42,7 +42,7 @@ pub use upstream::{KEY_HEADER, MAX_PAIRS, Upstream};
 pub const REDIS_PROXY: &str = "redis";
 
 /// How long a process may take to end before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Starts of one process before giving up, since a free port can be lost before it is bound.
 const ATTEMPTS: usize = 3;
@@ -130,7 +130,7 @@ impl Stack {
         pids
     }
 
-    /// Stops everything in order, Envoys first; what does not end within 5 s is killed.
+    /// Stops everything in order, Envoys first; what does not end within 20 s is killed.
     ///
     /// # Errors
     /// When the system refuses to wait for a process; dropping still kills the rest.

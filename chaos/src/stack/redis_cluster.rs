@@ -17,13 +17,21 @@ pub const MASTERS: usize = 3;
 const SLOTS: usize = 16_384;
 
 /// How long the masters may take to agree on a cluster.
-const AGREE: Duration = Duration::from_secs(20);
+const AGREE: Duration = Duration::from_secs(60);
+
+/// How long after they were introduced it is done again: nodes forget a handshake that lasts longer
+/// than the node timeout.
+const INTRODUCE: Duration = Duration::from_secs(5);
 
 /// Pause between two looks at whether they do.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Milliseconds without a word after which a master counts as lost.
+/// Milliseconds without a word after which a master counts as lost while they join: the shorter,
+/// the more often they talk.
 const NODE_TIMEOUT: &str = "1000";
+
+/// The same from then on: a machine that stops them all for a while loses none of them.
+const PATIENT_NODE_TIMEOUT: &str = "60000";
 
 /// Keys that one command moves.
 const KEYS_AT_ONCE: usize = 100;
@@ -63,6 +71,7 @@ impl RedisCluster {
         }
         let cluster = Self { spec, masters, ids };
         cluster.join().await?;
+        cluster.count_lost_after(PATIENT_NODE_TIMEOUT).await?;
         Ok(cluster)
     }
 
@@ -79,7 +88,7 @@ impl RedisCluster {
     /// The slot of a key.
     ///
     /// # Errors
-    /// When the first master does not answer within 2 s.
+    /// When the first master does not answer within 10 s.
     pub async fn slot_of(&self, key: &str) -> Result<usize> {
         self.masters[0].ask(cluster(&["KEYSLOT", key])).await
     }
@@ -94,7 +103,7 @@ impl RedisCluster {
     /// (any more) to `to`.
     ///
     /// # Errors
-    /// When a master refuses, or does not answer within 2 s; so for all that follows.
+    /// When a master refuses, or does not answer within 10 s; so for all that follows.
     pub async fn begin_move(&self, slot: usize, from: usize, to: usize) -> Result<()> {
         let slot = slot.to_string();
         for (at, what, peer) in [(to, "IMPORTING", from), (from, "MIGRATING", to)] {
@@ -137,15 +146,33 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Starts a replica of a master in a folder of its own; when that master is lost for longer
-    /// than the node timeout of 1 s, the replica takes its place.
+    /// From now on whoever is lost is missed: a replica takes the place of its master within
+    /// seconds. So it may, of one that the machine has merely stopped for 1 s.
     ///
     /// # Errors
-    /// When it does not start, or is not in step with its master within 20 s.
+    /// When a master refuses.
+    pub async fn miss_the_lost(&self) -> Result<()> {
+        self.count_lost_after(NODE_TIMEOUT).await
+    }
+
+    async fn count_lost_after(&self, millis: &str) -> Result<()> {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("cluster-node-timeout").arg(millis);
+        for master in &self.masters {
+            master.ask::<()>(set.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a replica of a master in a folder of its own. It takes the place of its master when
+    /// that is lost, see [`RedisCluster::miss_the_lost`].
+    ///
+    /// # Errors
+    /// When it does not start, or is not in step with its master within 60 s.
     pub async fn add_replica(&self, dir: &Path, of: usize) -> Result<Redis> {
         let replica = Redis::start(&self.spec, dir).await?;
-        self.introduce(&replica).await?;
         let end = Instant::now() + AGREE;
+        self.introduce(&replica).await?;
         let follow = || cluster(&["REPLICATE", &self.ids[of]]);
         // It refuses until it has heard of that master, and of the slots that the master has.
         while let Err(error) = replica.ask::<()>(follow()).await {
@@ -154,6 +181,7 @@ impl RedisCluster {
                 "no replica within {AGREE:?}: {error:#}"
             );
             sleep(POLL).await;
+            self.introduce(&replica).await?;
         }
         while !replica.info().await?.contains("master_link_status:up") {
             ensure!(
@@ -184,19 +212,29 @@ impl RedisCluster {
             // Different epochs from the start: nothing to settle between masters later.
             let epoch = cluster(&["SET-CONFIG-EPOCH", &(number + 1).to_string()]);
             master.ask::<()>(epoch).await?;
-            if number > 0 {
+        }
+        let end = Instant::now() + AGREE;
+        loop {
+            for master in &self.masters[1..] {
                 self.introduce(master).await?;
             }
+            let soon = end.min(Instant::now() + INTRODUCE);
+            let agreed = self.agreed_until(soon).await;
+            if agreed.is_ok() || soon == end {
+                return agreed;
+            }
         }
-        self.agreed().await
     }
 
     /// Waits until every master sees all slots served.
     ///
     /// # Errors
-    /// When they do not within 20 s.
+    /// When they do not within 60 s.
     pub async fn agreed(&self) -> Result<()> {
-        let end = Instant::now() + AGREE;
+        self.agreed_until(Instant::now() + AGREE).await
+    }
+
+    async fn agreed_until(&self, end: Instant) -> Result<()> {
         for master in &self.masters {
             loop {
                 let info: String = master.ask(cluster(&["INFO"])).await?;
@@ -204,7 +242,7 @@ impl RedisCluster {
                 if info.contains("cluster_state:ok") && info.contains(&all) {
                     break;
                 }
-                ensure!(Instant::now() < end, "no cluster within {AGREE:?}: {info}");
+                ensure!(Instant::now() < end, "no cluster in time: {info}");
                 sleep(POLL).await;
             }
         }

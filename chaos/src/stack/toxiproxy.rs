@@ -12,7 +12,7 @@ use super::{REDIS_PROXY, ports, with_free_ports};
 use crate::fault::Toxiproxy;
 
 /// How long a start may take.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(30);
 
 /// A running Toxiproxy whose proxy [`REDIS_PROXY`] leads to Redis.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use velocitygate_chaos::observe::EnvoySample;
 use velocitygate_chaos::stack::{KEY_HEADER, Spec, Stack, envoy_config};
 
 /// Whatever is waited for comes within this time, or the test fails.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A stack is four processes and more, and the tests of one binary run at once.
 static TURNS: Semaphore = Semaphore::const_new(2);

@@ -180,7 +180,8 @@ async fn loading(ward: &Ward, program: RedisProgram) {
         command.arg(&words[1..]);
         master.ask::<()>(command).await.unwrap();
     }
-    ward.say("CONFIG SET key-load-delay 10000").await.unwrap();
+    // 8 s in all: far longer than it takes the breaker to open.
+    ward.say("CONFIG SET key-load-delay 20000").await.unwrap();
     let address = master.address();
     let follow = format!("REPLICAOF {} {}", address.ip(), address.port());
     ward.say(&follow).await.unwrap();
