@@ -130,6 +130,14 @@ async fn slow_answers_open_the_breaker_and_each_change_is_logged_once_for_all_wo
     })
     .await;
     assert_answered(&running, "/one/", true).await;
+    // Any worker may have closed it.
+    eventually("the log tells that it closed", async || {
+        let changes = changes(&dir);
+        changes
+            .iter()
+            .any(|it| it.starts_with("half-open -> closed"))
+    })
+    .await;
 
     let sample = running.sample().await;
     assert_eq!(sample.redis_calls["ok"], calls(&running).await);

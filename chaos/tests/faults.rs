@@ -4,11 +4,14 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{PATIENT, Running, Seen, client, eventually, rule, with};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use velocitygate_chaos::fault::Fault;
 use velocitygate_chaos::observe::{BreakerState, EnvoySample, RedisSample};
@@ -75,47 +78,62 @@ async fn a_killed_redis_means_the_policy_of_each_rule_and_an_empty_one_means_lim
 
 #[tokio::test]
 async fn a_flushed_script_is_loaded_at_most_once_by_each_worker_and_degrades_nobody() {
+    const CLIENTS: usize = 8;
+    // Requests of each client before the flush and after it, at least.
+    const BEFORE: u64 = 50;
+    const AFTER: u64 = 50;
     let running = Running::start(PATIENT, json!([rule("many", 1_000_000)]), |spec| {
         spec.workers = 2;
     })
     .await;
     let evals = async || RedisSample::take(running.redis()).await.unwrap().eval_calls;
     let url = running.envoys()[0].front_url() + "/many/";
-    // Eight clients with a connection each send before, during and after the flush.
-    let flush = std::sync::Arc::new(tokio::sync::Barrier::new(9));
+    // Clients with a connection each send before, during and after the flush.
+    let (all_sent, flushed) = (Arc::new(Barrier::new(CLIENTS + 1)), Arc::default());
     let mut load = JoinSet::new();
-    for _ in 0..8 {
-        let (http, url, flush) = (client(), url.clone(), flush.clone());
+    for _ in 0..CLIENTS {
+        let (http, url, all_sent) = (client(), url.clone(), Arc::clone(&all_sent));
+        let flushed: Arc<AtomicBool> = Arc::clone(&flushed);
         load.spawn(async move {
-            for turn in 0..150 {
-                if turn == 50 {
-                    flush.wait().await;
-                }
+            let ask = async || {
                 let seen = Seen::of(http.get(&url).header(KEY_HEADER, "a")).await;
                 assert!(seen.status == 200 && seen.has_limits(), "{seen:?}");
+            };
+            let (mut asked, mut left) = (0, AFTER);
+            while left > 0 {
+                left -= u64::from(flushed.load(Ordering::Relaxed));
+                ask().await;
+                asked += 1;
+                if asked == BEFORE {
+                    all_sent.wait().await;
+                }
             }
+            asked
         });
     }
-    flush.wait().await;
+    all_sent.wait().await;
     let before = evals().await;
     running.redis().script_flush().await.unwrap();
-    load.join_all().await;
+    flushed.store(true, Ordering::Relaxed);
+    let asked: u64 = load.join_all().await.into_iter().sum();
     let loads = evals().await - before;
     assert!((1..=2).contains(&loads), "{loads} EVALs of two workers");
     assert!((1..=2).contains(&before), "{before} EVALs at the start");
     eventually("all were allowed by Redis", async || {
-        running.sample().await.requests["many"]["allowed"] == 8 * 150
+        running.sample().await.requests["many"]["allowed"] == asked
     })
     .await;
-    assert_eq!(running.upstream().hits(), 8 * 150);
+    assert_eq!(running.upstream().hits(), asked);
 }
 
 #[tokio::test]
 async fn a_frozen_redis_opens_the_breaker_and_a_thawed_one_closes_it() {
     let rules = json!([with(rule("deny", 4), json!({ "on_failure": "deny" }))]);
-    let running = Running::start(500, rules, |spec| {
-        spec.plugin["breaker"] =
-            json!({ "minimum_calls": 4, "slow_call": "500ms", "open": "50ms", "max_open": "200ms" });
+    // Long enough for a healthy Redis on a busy machine.
+    let running = Running::start(3_000, rules, |spec| {
+        spec.plugin["breaker"] = json!({
+            "window": 4, "minimum_calls": 4, "slow_call": "3s", "open": "50ms", "max_open": "200ms",
+        });
     })
     .await;
     assert_limit_of_four_holds(&running, "/deny/", "alice").await;
