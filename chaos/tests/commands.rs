@@ -14,11 +14,11 @@ use nix::unistd::Pid;
 use story::Story;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use velocitygate_chaos::tools::repository;
 
 /// Longest a demo may take to start, to answer one line, or to stop.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn list_names_the_five_scenarios_of_the_default_set() {
@@ -279,11 +279,15 @@ async fn the_lines_that_demo_prints_work_and_a_signal_stops_all_of_it() {
 
         let one = curl(&lines[0]).await;
         assert!(one.starts_with("HTTP/1.1 200"), "{one}");
-        let many = curl(&lines[1]).await;
-        assert!(
-            many.split_whitespace().any(|code| code == "429"),
-            "no 429 in {many}"
-        );
+        // Whom Redis keeps waiting passes: a busy machine may take more than one try.
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let many = curl(&lines[1]).await;
+            if many.split_whitespace().any(|code| code == "429") {
+                break;
+            }
+            assert!(Instant::now() < end, "no 429 in {many}");
+        }
         let counts = curl(&lines[2]).await;
         assert!(counts.contains("velocitygate_requests_total{"), "{counts}");
 

@@ -23,6 +23,9 @@ struct Stalled {
 
 const PLANNED: u64 = 50;
 
+/// Far longer than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(30);
+
 async fn stall(State(server): State<Arc<Stalled>>) -> &'static str {
     let released = server.release.notified();
     if server.arrived.fetch_add(1, Ordering::SeqCst) + 1 == PLANNED {
@@ -66,15 +69,17 @@ async fn a_stalled_server_does_not_slow_arrivals_and_latency_counts_from_the_pla
     let server = Arc::new(Stalled::default());
     let client = Client::new(serve(Arc::clone(&server)).await).unwrap();
     let (sink, received) = mpsc::unbounded_channel();
-    let pacer = Pacer::start(load(100.0), 0.5, Instant::now(), sink, move |key| {
+    let start = Instant::now();
+    let pacer = Pacer::start(load(100.0), 0.5, start, sink, move |key| {
         let client = client.clone();
         async move { client.send(key).await }
     });
     // Not one answer was given, and yet all of the plan arrives: the load is open.
     let all = server.all_there.notified();
-    tokio::time::timeout(Duration::from_secs(4), all)
+    tokio::time::timeout(DEADLINE, all)
         .await
         .expect("all planned requests arrive");
+    let released_s = start.elapsed().as_secs_f64();
     server.release.notify_waiters();
     pacer.finish().await;
     let requests = requests(received);
@@ -83,10 +88,12 @@ async fn a_stalled_server_does_not_slow_arrivals_and_latency_counts_from_the_pla
         requests.iter().all(|it| it.outcome == Outcome::Uncounted),
         "{requests:?}"
     );
-    // All were answered at one moment, so who was due first waited longest.
-    let (first, last) = (requests.first().unwrap(), requests.last().unwrap());
-    assert!(first.took_us > last.took_us + 300_000, "{first:?} {last:?}");
-    assert!(requests.iter().all(|it| it.took_us >= it.late_us));
+    // None was answered before that moment, so who was due first waited longest.
+    for request in &requests {
+        let waited_us = ((released_s - request.due_s) * 1e6) as u64;
+        assert!(request.took_us >= waited_us, "{waited_us}: {request:?}");
+        assert!(request.took_us >= request.late_us, "{request:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +103,7 @@ async fn beyond_the_safety_bound_requests_are_recorded_as_not_sent() {
     let start = Instant::now() - Duration::from_secs(1);
     let rps = f64::from(IN_FLIGHT_MAX + 10);
     let pacer = Pacer::start(load(rps), 1.0, start, sink, |_| std::future::pending());
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + DEADLINE;
     while !pacer.is_finished() {
         assert!(Instant::now() < deadline, "the pacer waits for answers");
         tokio::task::yield_now().await;

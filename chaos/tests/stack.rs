@@ -12,7 +12,7 @@ use velocitygate_chaos::stack::{
     EnvoyVersion, KEY_HEADER, REDIS_PROXY, Spec, Stack, Store, Wiring, envoy_config,
 };
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Without the filter and without Envoys beyond `envoys`.
 fn bare(dir: &Path, envoys: usize) -> Spec {
