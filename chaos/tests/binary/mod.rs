@@ -7,7 +7,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 /// Longest any one use of the command here may take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// How a command ended.
 #[derive(Debug)]
