@@ -20,7 +20,7 @@ use crate::origin::{Origin, TRAILER};
 use crate::start;
 use crate::versions::on_both_envoys;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A connection. Dropping it ends it.
 pub(crate) struct Http2 {

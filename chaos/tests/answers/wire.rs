@@ -10,7 +10,7 @@ use velocitygate_chaos::stack::KEY_HEADER;
 
 use crate::common::{Running, Seen};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Header fields of an answer at most.
 const FIELDS_MAX: usize = 64;

@@ -18,8 +18,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A stack is four processes and more, and the tests of one binary run at once.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
-/// A `redis.timeout` that a healthy Redis never reaches, however busy the machine is.
-pub(crate) const PATIENT: u64 = 5_000;
+/// A `redis.timeout` that a healthy Redis never reaches, however busy the machine is: the longest
+/// there is.
+pub(crate) const PATIENT: u64 = 10_000;
+
+/// When Envoy itself gives a stream or a connection up: never before a test does.
+const ENVOYS_OWN: &str = "60s";
 
 /// A stack with the filter, and a client. Dropping it kills the stack.
 pub(crate) struct Running {
@@ -56,6 +60,7 @@ impl Running {
             "redis": { "timeout": format!("{timeout}ms") }, "breaker": "off", "rules": rules,
         });
         tweak(&mut spec, move |tree| {
+            be_patient(tree);
             let millis = timeout + 10;
             let longer = format!("{}.{:03}s", millis / 1000, millis % 1000);
             // Behind tcp_proxy nothing but the filter's own timeout ends an operation.
@@ -146,6 +151,25 @@ pub(crate) fn tweak(spec: &mut Spec, change: impl Fn(&mut Value) + Send + Sync +
         }
         change(tree);
     }));
+}
+
+/// Puts off what Envoy would end by itself, on every listener, route and cluster.
+fn be_patient(tree: &mut Value) {
+    match tree {
+        Value::Array(items) => items.iter_mut().for_each(be_patient),
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match name.as_str() {
+                    "stream_idle_timeout" | "request_headers_timeout" | "connect_timeout" => {
+                        *field = json!(ENVOYS_OWN);
+                    }
+                    "route" => field["timeout"] = json!(ENVOYS_OWN),
+                    _ => be_patient(field),
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+    }
 }
 
 /// Waits until `condition` holds.

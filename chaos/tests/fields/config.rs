@@ -11,7 +11,7 @@ async fn a_struct_configures_the_filter_as_json_does() {
     let running = Running::start(PATIENT, json!([]), |spec| {
         tweak(spec, |tree| {
             let value = json!({
-                "redis": { "timeout": "5s" }, "breaker": "off", "rules": [rule("struct", 2)],
+                "redis": { "timeout": format!("{PATIENT}ms") }, "breaker": "off", "rules": [rule("struct", 2)],
             });
             let configuration =
                 &mut http_filter(tree).unwrap()["typed_config"]["config"]["configuration"];

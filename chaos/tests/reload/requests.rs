@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use velocitygate_chaos::stack::{EnvoyVersion, KEY_HEADER};
 
-use crate::common::{Seen, client, eventually, rule};
+use crate::common::{PATIENT, Seen, client, eventually, rule};
 use crate::discovery::Reloading;
 use crate::versions::on_both_envoys;
 
@@ -14,14 +14,13 @@ const WAITING: u64 = 12;
 /// Updates in a row.
 const RELOADS: u64 = 10;
 
-/// So long that all of them still wait when the update is in force; Envoy itself ends them after 5 s.
-const LONG: u64 = 4_000;
-
 async fn i8_requests_that_wait_while_the_configuration_changes_are_all_answered(
     version: EnvoyVersion,
 ) {
-    let reloading =
-        Reloading::start(LONG, json!([rule("one", 3)]), |spec| spec.envoy = version).await;
+    let reloading = Reloading::start(PATIENT, json!([rule("one", 3)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     let running = &reloading.running;
     running.redis().freeze().await.unwrap();
     let mut waiting = JoinSet::new();
@@ -57,8 +56,10 @@ async fn i8_requests_that_wait_while_the_configuration_changes_are_all_answered(
 
 /// Old instances go away, also when requests still wait in them: nothing adds up.
 async fn i8_no_request_is_lost_over_many_reloads_under_load(version: EnvoyVersion) {
-    let reloading =
-        Reloading::start(LONG, json!([rule("one", 3)]), |spec| spec.envoy = version).await;
+    let reloading = Reloading::start(PATIENT, json!([rule("one", 3)]), |spec| {
+        spec.envoy = version
+    })
+    .await;
     let running = &reloading.running;
     let url = running.envoys()[0].front_url() + "/one/";
     let active = "^wasm\\..*\\.active$";
