@@ -1,21 +1,49 @@
 //! Tokens taken ahead: fewer calls, and the same limit.
 
+use std::time::Duration;
+
 use serde_json::json;
 use velocitygate_chaos::observe::RedisSample;
 use velocitygate_chaos::stack::{EnvoyVersion, KEY_HEADER};
 
 use crate::common::{PATIENT, Running, Seen};
-use crate::excess::{LIMIT, two_envoys_with_two_workers_keep_one_limit};
+use crate::excess::two_envoys_admit_no_more_than_promised;
 use crate::page::counter;
+use crate::promise::Promise;
+
+/// What is held while nobody asks for it costs a part of the limit, and so does a longer window.
+async fn two_envoys_that_lease_keep_the_promise(algorithm: &'static str) {
+    let lease = json!({ "lease": { "max": 10, "ttl": "100ms" } });
+    let judged =
+        two_envoys_admit_no_more_than_promised(algorithm, EnvoyVersion::Newest, lease).await;
+    // A window is a `ttl` longer, and for as long a refusal may be remembered.
+    let spaced = Promise {
+        per: judged.promise.per + 2 * Duration::from_millis(100),
+        ..judged.promise
+    };
+    let times = spaced.times_used_up(&judged.seen.refused);
+    // Four workers may each have held 10 of 100 then.
+    let least = times * judged.promise.requests / 2;
+    let admitted = judged.seen.admitted.len();
+    let hits = counter(&judged.running, "lease_hits_total").await;
+    println!("{algorithm}: {hits} hits, {admitted} admitted of {least} at least");
+    assert!(admitted >= least as usize, "{admitted} of {least}");
+    assert!(hits > 0);
+}
 
 #[tokio::test]
 async fn i1_two_envoys_with_leases_never_admit_more_than_the_limit_in_any_interval() {
-    let rule = json!({
-        "name": "per-key", "key": [{ "header": KEY_HEADER }],
-        "limit": { "requests": LIMIT.rate as u64, "per": "1s", "burst": LIMIT.burst as u64 },
-        "lease": { "max": 10, "ttl": "100ms" },
-    });
-    two_envoys_with_two_workers_keep_one_limit(EnvoyVersion::Newest, rule).await;
+    two_envoys_that_lease_keep_the_promise("token_bucket").await;
+}
+
+#[tokio::test]
+async fn i1_two_envoys_with_leases_never_admit_more_than_a_sliding_log_promises() {
+    two_envoys_that_lease_keep_the_promise("sliding_log").await;
+}
+
+#[tokio::test]
+async fn i1_two_envoys_with_leases_never_admit_more_than_a_fixed_window_promises() {
+    two_envoys_that_lease_keep_the_promise("fixed_window").await;
 }
 
 #[tokio::test]

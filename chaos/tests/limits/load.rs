@@ -62,7 +62,7 @@ pub(crate) struct Load {
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) admitted: Vec<Span>,
-    pub(crate) refused: u64,
+    pub(crate) refused: Vec<Span>,
 }
 
 impl Load {
@@ -78,7 +78,7 @@ impl Load {
         let mut sum = Tally::default();
         for tally in connections.join_all().await {
             sum.admitted.extend(tally.admitted);
-            sum.refused += tally.refused;
+            sum.refused.extend(tally.refused);
         }
         sum
     }
@@ -92,7 +92,7 @@ impl Load {
             let (seen, span) = self.clock.time(request).await;
             match seen.status {
                 200 => tally.admitted.push(span),
-                429 => tally.refused += 1,
+                429 => tally.refused.push(span),
                 other => panic!("unexpected status {other}"),
             }
         }

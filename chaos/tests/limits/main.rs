@@ -13,7 +13,6 @@ mod load;
 mod page;
 mod promise;
 mod rules;
-mod windows;
 
 use common::{Running, Seen};
 
