@@ -1,21 +1,20 @@
 //! Clients that keep sending after a 429 cost Redis next to nothing, however many they are.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use reqwest::Client;
 use serde_json::json;
-use tokio::sync::mpsc;
-use velocitygate_chaos::load::{Client, Pacer};
+use tokio::task::JoinSet;
 use velocitygate_chaos::observe::RedisSample;
-use velocitygate_chaos::record::{Event, Outcome};
-use velocitygate_chaos::scenario::{Keys, Load};
+use velocitygate_chaos::stack::KEY_HEADER;
 
-use crate::common::{PATIENT, Running};
+use crate::common::{PATIENT, Running, Seen, client};
 
 /// Tokens that come free each second.
-const RATE: u64 = 10;
+const RATE: u64 = 2;
 const WORKERS: u64 = 2;
-const SECONDS: u64 = 2;
-const RPS: u64 = 2_000;
+const CLIENTS: usize = 32;
+const LENGTH: Duration = Duration::from_secs(3);
 
 /// Calls of a worker besides those for tokens that came free: one that is under way at the
 /// beginning, and one for the token that comes free at the end.
@@ -27,50 +26,43 @@ async fn asked(running: &Running) -> u64 {
     sample.eval_calls + sample.evalsha_calls
 }
 
-/// Sends one key's requests when they are due, whatever becomes of those before them. How many were
-/// admitted and refused.
-async fn press(client: &Client, seconds: u64) -> [u64; 2] {
-    let load = Load {
-        rps: RPS as f64,
-        keys: Keys::One,
-        hot: None,
-        seed: 0,
-        steps: Vec::new(),
-    };
-    let (sink, mut events) = mpsc::unbounded_channel();
-    let client = client.clone();
-    let pacer = Pacer::start(load, seconds as f64, Instant::now(), sink, move |key| {
-        let client = client.clone();
-        async move { client.send(key).await }
-    });
-    let mut counts = [0, 0];
-    while let Some(event) = events.recv().await {
-        match event {
-            Event::Request(request) => match request.outcome {
-                Outcome::Counted => counts[0] += 1,
-                Outcome::Refused => counts[1] += 1,
-                other => panic!("unexpected {other:?}"),
-            },
-            other => panic!("unexpected {other:?}"),
-        }
+/// Each client, on a connection of its own, sends its next request as soon as one is answered, until
+/// it has been refused and this time is over. How many were admitted and refused.
+async fn press(running: &Running, clients: &[Client], length: Duration) -> [u64; 2] {
+    let (url, start) = (running.envoys()[0].front_url(), Instant::now());
+    let mut pressing = JoinSet::new();
+    for client in clients {
+        let request = client.get(&url).header(KEY_HEADER, "hot");
+        pressing.spawn(async move {
+            let mut counts = [0, 0];
+            while counts[1] == 0 || start.elapsed() < length {
+                let seen = Seen::of(request.try_clone().unwrap()).await;
+                assert!(seen.has_limits(), "{seen:?}");
+                match seen.status {
+                    200 => counts[0] += 1,
+                    429 => counts[1] += 1,
+                    other => panic!("unexpected {other}"),
+                }
+            }
+            counts
+        });
     }
-    pacer.finish().await;
-    assert_eq!(counts.iter().sum::<u64>(), RPS * seconds);
-    counts
+    let each = pressing.join_all().await.into_iter();
+    each.fold([0, 0], |sum, it| [sum[0] + it[0], sum[1] + it[1]])
 }
 
 #[tokio::test]
 async fn a_key_over_its_limit_costs_a_worker_at_most_one_call_for_each_token_that_comes_free() {
     let rules = json!([{
-        "name": "per-key", "key": [{ "header": "x-api-key" }],
+        "name": "per-key", "key": [{ "header": KEY_HEADER }],
         "limit": { "requests": RATE, "per": "1s", "burst": 1 },
     }]);
     let running = Running::start(PATIENT, rules, |spec| spec.workers = WORKERS as usize).await;
-    let client = Client::new(running.envoys()[0].ports().front).unwrap();
-    // Until every worker knows the key, each of its turns may ask.
-    press(&client, 1).await;
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| client()).collect();
+    // Until a worker knows the key, each of its turns may ask. One that refuses a client knows.
+    press(&running, &clients, Duration::ZERO).await;
     let (before, start) = (asked(&running).await, Instant::now());
-    let [admitted, refused] = press(&client, SECONDS).await;
+    let [admitted, refused] = press(&running, &clients, LENGTH).await;
     let tokens = 1 + RATE * start.elapsed().as_millis() as u64 / 1_000;
     let calls = asked(&running).await - before;
     println!("{admitted} admitted, {refused} refused, {tokens} tokens, {calls} commands");
