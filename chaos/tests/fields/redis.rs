@@ -59,12 +59,18 @@ async fn every_key_in_redis_begins_with_the_prefix() {
     assert_eq!(keys, ["Shop-1.eu:{one:a}:tb"]);
 }
 
-/// Begins so many requests, and returns when all of them wait.
-async fn waiting(running: &Running, count: u64) -> JoinSet<Seen> {
+/// Begins so many requests.
+fn asking(running: &Running, count: u64) -> JoinSet<Seen> {
     let mut asking = JoinSet::new();
     for _ in 0..count {
         asking.spawn(Seen::of(running.get("/deny/", "a")));
     }
+    asking
+}
+
+/// The same, and returns when all of them wait.
+async fn waiting(running: &Running, count: u64) -> JoinSet<Seen> {
+    let asking = asking(running, count);
     eventually("all of them wait", async || {
         running.sample().await.waiting == count
     })
@@ -104,16 +110,17 @@ async fn a_request_that_finds_max_waiting_others_gets_its_policy_while_they_wait
 #[tokio::test]
 async fn a_request_waits_for_redis_timeout_and_not_for_what_else_would_end_its_call() {
     const TIMEOUT_MS: u64 = 2_000;
+    const OTHERS_S: u64 = 60;
     let mut dir = PathBuf::new();
     let running = Running::start(TIMEOUT_MS, closed(), |spec| {
         dir.clone_from(&spec.dir);
         tweak(spec, |tree| {
-            redis_proxy(tree).unwrap()["settings"]["op_timeout"] = json!("60s");
+            redis_proxy(tree).unwrap()["settings"]["op_timeout"] = json!(format!("{OTHERS_S}s"));
         });
     })
     .await;
     running.redis().freeze().await.unwrap();
-    for seen in waiting(&running, 3).await.join_all().await {
+    for seen in asking(&running, 3).join_all().await {
         assert_eq!(
             (seen.status, seen.header("x-velocitygate")),
             (503, "unavailable")
@@ -124,9 +131,9 @@ async fn a_request_waits_for_redis_timeout_and_not_for_what_else_would_end_its_c
     for line in lines {
         assert_eq!(line["decision"], "degraded_deny");
         let wait_us: u64 = line["wait_us"].as_str().unwrap().parse().unwrap();
-        // Envoy counts a call's time from the beginning of its turn of the event loop; what a busy
-        // machine adds is far less than the rest.
-        let bounds = TIMEOUT_MS * 900..=TIMEOUT_MS * 1_600;
+        // Envoy counts a call's time from the beginning of its turn of the event loop. What a busy
+        // machine takes off or adds does not reach what else would end a call.
+        let bounds = TIMEOUT_MS * 500..=OTHERS_S * 500_000;
         assert!(bounds.contains(&wait_us), "{line}");
     }
 }
