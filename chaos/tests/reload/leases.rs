@@ -76,10 +76,9 @@ async fn leases_of_many_clients_are_all_given_back() {
             ask(&reloading, &client.to_string()).await;
         }
     }
-    assert!(
-        left_for(&reloading, "0").await < 98,
-        "nothing was taken ahead"
-    );
+    // Of the last one: on a busy machine the first may have been given back already.
+    let last = left_for(&reloading, &(CLIENTS - 1).to_string()).await;
+    assert!(last < 98, "nothing was taken ahead");
     reloading.reload(&json!({ "rules": [counted()] })).await;
     for client in 0..CLIENTS {
         eventually("what was held is back", async || {
@@ -98,7 +97,7 @@ async fn dropped(reloading: &Reloading) -> u64 {
 
 #[tokio::test]
 async fn i8_a_refund_to_a_silent_redis_is_given_up_and_new_requests_are_counted() {
-    let reloading = with_a_lease(EnvoyVersion::Newest, 300).await;
+    let reloading = with_a_lease(EnvoyVersion::Newest, PATIENT / 2).await;
     let running = &reloading.running;
     running.redis().freeze().await.unwrap();
     reloading.reload(&json!({ "rules": [counted()] })).await;

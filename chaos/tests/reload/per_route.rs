@@ -2,8 +2,8 @@
 //! that look at the name of the route.
 
 use serde_json::{Value, json};
-use velocitygate_chaos::stack::EnvoyVersion;
 use velocitygate_chaos::stack::envoy_config::connection_manager;
+use velocitygate_chaos::stack::{EnvoyVersion, Spec};
 use velocitygate_chaos::tools::repository;
 
 use crate::common::{PATIENT, Running, Seen, rule, tweak, with};
@@ -17,12 +17,29 @@ async fn ask(running: &Running, path: &str, key: &str) -> (u16, Vec<String>) {
     (seen.status, rules.collect())
 }
 
+/// The rules are the file's own, but for this: nothing refills during a test.
+fn by_the_file(spec: &mut Spec, version: EnvoyVersion) {
+    spec.config = repository().join("envoy/per-route.yaml");
+    spec.envoy = version;
+    let timeout = format!("{PATIENT}ms");
+    spec.plugin = json!({ "redis": { "timeout": timeout }, "breaker": "off" });
+    tweak(spec, |tree| {
+        let manager = connection_manager(tree).unwrap();
+        for filter in manager["http_filters"].as_array_mut().unwrap() {
+            let Some(text) = filter.pointer_mut("/typed_config/config/configuration/value") else {
+                continue;
+            };
+            let before = text.as_str().unwrap();
+            let after = before.replace(r#""per":"1m""#, r#""per":"366d""#);
+            assert_ne!(after, before);
+            *text = json!(after);
+        }
+    });
+}
+
 async fn routes_have_the_rules_that_they_turn_on(version: EnvoyVersion) {
     let running = Running::start(PATIENT, json!(null), |spec| {
-        spec.config = repository().join("envoy/per-route.yaml");
-        spec.envoy = version;
-        // The rules are the file's own.
-        spec.plugin = json!({ "redis": { "timeout": "5s" }, "breaker": "off" });
+        by_the_file(spec, version);
     })
     .await;
     let told =
@@ -61,10 +78,8 @@ async fn routes_have_the_rules_that_they_turn_on(version: EnvoyVersion) {
 /// one that refused.
 async fn of_two_instances_the_one_that_leaves_less_is_told(version: EnvoyVersion) {
     let running = Running::start(PATIENT, json!(null), |spec| {
-        spec.config = repository().join("envoy/per-route.yaml");
-        spec.envoy = version;
-        spec.plugin =
-            json!({ "redis": { "timeout": "5s" }, "breaker": "off", "headers": ["x-ratelimit"] });
+        by_the_file(spec, version);
+        spec.plugin["headers"] = json!(["x-ratelimit"]);
     })
     .await;
     let ask = async |path: &str| {

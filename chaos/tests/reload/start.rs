@@ -115,7 +115,7 @@ async fn an_open_breaker_stays_open_when_the_file_takes_over(version: EnvoyVersi
     rule["on_failure"] = json!("deny");
     let reloading = start(refused, |spec| {
         spec.plugin["rules"] = json!([rule]);
-        spec.plugin["breaker"] = json!({ "minimum_calls": 2, "open": "60s", "max_open": "60s" });
+        spec.plugin["breaker"] = json!({ "minimum_calls": 2, "open": "1h" });
         (spec.workers, spec.envoy) = (1, version);
     })
     .await;
