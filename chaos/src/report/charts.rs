@@ -111,7 +111,7 @@ fn from_zero(course: &Course, lines: &[Line<'_>]) -> Result<String> {
 
 /// On a scale of powers of ten: a fault turns one millisecond into thousands.
 fn by_powers(course: &Course, lines: &[Line<'_>]) -> Result<String> {
-    let lowest = values(lines).filter(|it| *it > 0.0).fold(1.0, f64::min);
+    let lowest = values(lines).fold(1.0, f64::min);
     let span = lowest / 2.0..values(lines).fold(10.0, f64::max) * 2.0;
     let strip_top = span.start * (span.end / span.start).powf(STRIP_SHARE);
     draw(course, lines, span.clone().log_scale(), &span, strip_top)
@@ -120,7 +120,7 @@ fn by_powers(course: &Course, lines: &[Line<'_>]) -> Result<String> {
 fn values<'c>(lines: &[Line<'c>]) -> impl Iterator<Item = f64> {
     lines
         .iter()
-        .flat_map(|(curve, ..)| curve.iter().map(|(_, value)| *value))
+        .flat_map(|(curve, ..)| curve.iter().flatten().map(|(_, value)| *value))
 }
 
 /// Draws the faults and the breaker's state, and the lines over them; the upright axis is `y`, which
@@ -163,12 +163,40 @@ where
         });
         chart.draw_series(states)?;
         for (curve, _, colour) in lines {
-            chart.draw_series(LineSeries::new(
-                curve.iter().copied(),
-                colour.stroke_width(2),
-            ))?;
+            for run in *curve {
+                // A line through one point is none.
+                let dot = u32::from(run.len() == 1) * 2;
+                let line = LineSeries::new(run.iter().copied(), colour.stroke_width(2));
+                chart.draw_series(line.point_size(dot))?;
+            }
         }
         area.present()?;
     }
     Ok(svg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Outcome;
+    use crate::record::made::{request, trial};
+
+    #[test]
+    fn no_line_leads_over_what_is_unknown_and_a_point_alone_is_seen() {
+        let mut trial = trial();
+        // Nobody asked in the second bucket.
+        trial.requests = [0.0, 0.5, 0.75, 1.0]
+            .map(|due_s| request(due_s, 1_000, Outcome::Counted))
+            .into();
+        let drawn = charts(&Course::of(&trial)).unwrap();
+        let latency = &drawn[1].svg;
+        let elements = |name: &str| -> Vec<&str> {
+            let all = latency.lines().filter(|it| it.starts_with(name));
+            all.filter(|it| it.contains("\"#0072B2\"")).collect()
+        };
+        assert_eq!(elements("<circle").len(), 1, "{latency}");
+        let lines = elements("<polyline").into_iter();
+        let lines = lines.filter(|it| it.matches(',').count() > 1);
+        assert_eq!(lines.count(), 1, "{latency}");
+    }
 }

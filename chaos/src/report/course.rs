@@ -10,8 +10,14 @@ pub(super) const BUCKET_S: f64 = 0.25;
 /// Buckets at most: a record that claims a longer trial is drawn up to here.
 const BUCKETS_MAX: usize = 4_000;
 
-/// A number by time: seconds from the scenario's start, value. A gap stays a gap.
-pub(super) type Curve = Vec<(f64, f64)>;
+/// The most that is drawn, whatever a record claims: an axis up to infinity has no end.
+const VALUE_MAX: f64 = 1e7;
+
+/// The least latency that is drawn, milliseconds: powers of ten do not reach 0.
+const LATENCY_MS_MIN: f64 = 0.001;
+
+/// A number by time: seconds from the scenario's start, value; in runs between which it is unknown.
+pub(super) type Curve = Vec<Vec<(f64, f64)>>;
 
 /// What a trial's record tells by time.
 pub(super) struct Course {
@@ -85,17 +91,16 @@ impl Course {
             let count =
                 |of: &[&Request]| of.iter().filter(|it| Kind::of(it.outcome) == kind).count();
             let rates = buckets.iter().enumerate();
-            rates
-                .map(|(n, of)| (middle_s(n), count(of) as f64 / BUCKET_S))
-                .collect()
+            let rates = rates.map(|(n, of)| (middle_s(n), count(of) as f64 / BUCKET_S));
+            vec![rates.collect()]
         };
         Self {
             end_s,
             answers: Kind::ALL.map(rate).into(),
             p50_ms: latency(&buckets, 50.0),
             p99_ms: latency(&buckets, 99.0),
-            commands: commands(trial),
-            failures: failures(trial),
+            commands: commands(trial, end_s),
+            failures: failures(trial, end_s),
             faults: faults(trial, end_s),
             breaker: breaker(trial, end_s),
         }
@@ -120,24 +125,26 @@ fn middle_s(bucket: usize) -> f64 {
 
 /// A percentile of each bucket's latencies; of a bucket without requests there is none.
 fn latency(buckets: &[Vec<&Request>], percent: f64) -> Curve {
-    let filled = buckets.iter().enumerate().filter(|(_, of)| !of.is_empty());
-    let points = filled.map(|(number, requests)| {
-        let took_us = requests.iter().map(|it| it.took_us);
-        (middle_s(number), percentile(took_us, percent))
-    });
-    points.collect()
+    let numbered: Vec<_> = buckets.iter().enumerate().collect();
+    let runs = numbered.chunk_by(|(_, one), (_, next)| one.is_empty() == next.is_empty());
+    let known = runs.filter(|run| run.iter().all(|(_, of)| !of.is_empty()));
+    let point = |(number, requests): &(usize, &Vec<&Request>)| {
+        let took_ms = percentile(requests.iter().map(|it| it.took_us), percent);
+        (middle_s(*number), took_ms.max(LATENCY_MS_MIN))
+    };
+    known.map(|run| run.iter().map(point).collect()).collect()
 }
 
 /// What Redis ran for the filter.
-fn commands(trial: &Trial) -> Curve {
-    rate(trial, Source::Redis, |it| {
+fn commands(trial: &Trial, end_s: f64) -> Curve {
+    rate(trial, end_s, Source::Redis, |it| {
         Some(it.values.get(names::EVALSHA_CALLS)? + it.values.get(names::EVAL_CALLS)?)
     })
 }
 
 /// What the filter counted, by every result but a good one.
-fn failures(trial: &Trial) -> Curve {
-    rate(trial, Source::Envoy, |it| {
+fn failures(trial: &Trial, end_s: f64) -> Curve {
+    rate(trial, end_s, Source::Envoy, |it| {
         let results = it.values.iter().filter_map(|(name, value)| {
             let result = name.strip_prefix(names::REDIS_CALLS)?;
             (result != "ok").then_some(value)
@@ -147,13 +154,21 @@ fn failures(trial: &Trial) -> Curve {
 }
 
 /// By how much a counter of an observer grew over at least a bucket's time, per second.
-fn rate(trial: &Trial, source: Source, count: impl Fn(&Sample) -> Option<f64>) -> Curve {
+fn rate(
+    trial: &Trial,
+    end_s: f64,
+    source: Source,
+    count: impl Fn(&Sample) -> Option<f64>,
+) -> Curve {
     let samples = trial.samples.iter().filter(|it| it.source == source);
+    let samples = samples.filter(|it| (0.0..=end_s).contains(&it.at_s));
+    // A sum may be infinite; the difference of two such would be no number.
+    let count = |it: &Sample| Some(count(it)?.clamp(f64::MIN, f64::MAX));
     let mut counted = samples.filter_map(|it| Some((it, count(it)?)));
-    let mut curve = Curve::new();
     let Some((mut before, mut was)) = counted.next() else {
-        return curve;
+        return Curve::new();
     };
+    let mut run = Vec::new();
     for (sample, is) in counted {
         let took_s = sample.at_s - before.at_s;
         if took_s < BUCKET_S {
@@ -163,10 +178,10 @@ fn rate(trial: &Trial, source: Source, count: impl Fn(&Sample) -> Option<f64>) -
         let is_same = before.values.get(names::INSTANCE) == sample.values.get(names::INSTANCE);
         let grown = if is_same { is - was } else { is };
         let middle_s = f64::midpoint(before.at_s, sample.at_s);
-        curve.push((middle_s, (grown / took_s).max(0.0)));
+        run.push((middle_s, (grown / took_s).clamp(0.0, VALUE_MAX)));
         (before, was) = (sample, is);
     }
-    curve
+    vec![run]
 }
 
 /// Each fault from its injection to its healing.
@@ -176,10 +191,10 @@ fn faults(trial: &Trial, end_s: f64) -> Vec<(f64, f64)> {
         .iter()
         .enumerate()
         .filter(|(_, it)| it.action == Action::Inject);
-    let spans = injected.map(|(index, injected)| {
+    let spans = injected.filter_map(|(index, injected)| {
         let mut later = trial.faults.iter().skip(index + 1);
         let healed = later.find(|it| it.action == Action::Heal && it.fault == injected.fault);
-        (injected.at_s, healed.map_or(end_s, |it| it.at_s))
+        drawn(injected.at_s, healed.map_or(end_s, |it| it.at_s), end_s)
     });
     spans.collect()
 }
@@ -187,12 +202,19 @@ fn faults(trial: &Trial, end_s: f64) -> Vec<(f64, f64)> {
 /// From each change of the breaker to the next, but for the times it was closed.
 fn breaker(trial: &Trial, end_s: f64) -> Vec<(f64, f64, BreakerState)> {
     let ends = trial.moves.iter().skip(1).map(|it| it.at_s).chain([end_s]);
-    let spans = trial
-        .moves
-        .iter()
-        .zip(ends)
-        .map(|(it, until_s)| (it.at_s, until_s, it.to));
-    spans.filter(|it| it.2 != BreakerState::Closed).collect()
+    let moves = trial.moves.iter().zip(ends);
+    let spans = moves.filter(|(it, _)| it.to != BreakerState::Closed);
+    let spans = spans.filter_map(|(it, until_s)| {
+        let (from_s, until_s) = drawn(it.at_s, until_s, end_s)?;
+        Some((from_s, until_s, it.to))
+    });
+    spans.collect()
+}
+
+/// What of a time there is room for in a chart.
+fn drawn(from_s: f64, until_s: f64, end_s: f64) -> Option<(f64, f64)> {
+    let (from_s, until_s) = (from_s.max(0.0), until_s.min(end_s));
+    (from_s < until_s).then_some((from_s, until_s))
 }
 
 #[cfg(test)]
@@ -212,17 +234,21 @@ mod tests {
         ];
         let course = Course::of(&trial);
         let at = |kind: usize| -> Vec<f64> {
-            course.answers[kind].iter().map(|(_, rate)| *rate).collect()
+            course.answers[kind][0]
+                .iter()
+                .map(|(_, rate)| *rate)
+                .collect()
         };
         let expected = [[4.0, 0.0, 0.0], [0.0; 3], [4.0, 0.0, 0.0], [0.0, 0.0, 4.0]];
         assert_eq!([at(0), at(1), at(2), at(3)], expected);
         // No request was due in the second bucket: its latency is unknown, not 0.
-        let latencies = |curve: &Curve| -> Vec<(f64, f64)> {
-            let rounded = curve.iter().map(|(at_s, ms)| (*at_s, ms.round()));
-            rounded.collect()
+        let latencies = |curve: &Curve| -> Vec<Vec<(f64, f64)>> {
+            let rounded =
+                |run: &Vec<(f64, f64)>| run.iter().map(|it| (it.0, it.1.round())).collect();
+            curve.iter().map(rounded).collect()
         };
-        assert_eq!(latencies(&course.p50_ms), [(0.125, 1.0), (0.625, 2.0)]);
-        assert_eq!(latencies(&course.p99_ms), [(0.125, 9.0), (0.625, 2.0)]);
+        assert_eq!(latencies(&course.p50_ms), [[(0.125, 1.0)], [(0.625, 2.0)]]);
+        assert_eq!(latencies(&course.p99_ms), [[(0.125, 9.0)], [(0.625, 2.0)]]);
         assert_eq!(course.end_s, 6.0);
     }
 
@@ -255,8 +281,8 @@ mod tests {
             redis(1.0, 8.0, 20.0),
         ];
         let course = Course::of(&trial);
-        assert_eq!(course.commands, [(0.25, 10.0), (0.75, 42.0)]);
-        assert_eq!(course.failures, [(0.25, 4.0)]);
+        assert_eq!(course.commands, [[(0.25, 10.0), (0.75, 42.0)]]);
+        assert_eq!(course.failures, [[(0.25, 4.0)]]);
     }
 
     #[test]
@@ -286,10 +312,40 @@ mod tests {
         trial.end = None;
         let course = Course::of(&trial);
         assert_eq!(course.end_s, BUCKET_S);
-        assert!(course.answers.iter().all(Vec::is_empty) && course.commands.is_empty());
+        assert!(course.answers.iter().flatten().all(Vec::is_empty) && course.commands.is_empty());
         trial.end = Some((1e12, None));
         trial.requests = vec![request(1e11, 1, Outcome::Counted)];
         let course = Course::of(&trial);
-        assert_eq!(course.answers[0].len(), BUCKETS_MAX);
+        assert_eq!(course.answers[0][0].len(), BUCKETS_MAX);
+    }
+
+    #[test]
+    fn what_a_record_claims_beyond_all_bounds_is_cut() {
+        let mut trial = trial();
+        trial.requests = vec![
+            request(0.0, 0, Outcome::Counted),
+            request(1.0, 0, Outcome::Counted),
+        ];
+        let redis = |at_s, calls| {
+            let values = [(names::EVALSHA_CALLS, calls), (names::EVAL_CALLS, calls)];
+            sample(at_s, Source::Redis, &values)
+        };
+        trial.samples = vec![
+            redis(-1e300, 1.0),
+            redis(1.0, 1.0),
+            redis(2.0, f64::MAX),
+            redis(3.0, f64::MAX),
+            redis(1e300, f64::MAX),
+        ];
+        trial.faults = vec![fault(-1e300, Action::Inject), fault(1e300, Action::Inject)];
+        trial.moves = moves(&[
+            (4.0, BreakerState::Closed, BreakerState::Open),
+            (1e300, BreakerState::Open, BreakerState::HalfOpen),
+        ]);
+        let course = Course::of(&trial);
+        assert_eq!(course.p50_ms, [[(0.125, LATENCY_MS_MIN)]]);
+        assert_eq!(course.commands, [[(1.5, VALUE_MAX), (2.5, 0.0)]]);
+        assert_eq!(course.faults, [(0.0, 6.0)]);
+        assert_eq!(course.breaker, [(4.0, 6.0, BreakerState::Open)]);
     }
 }
