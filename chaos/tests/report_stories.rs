@@ -137,6 +137,8 @@ fn the_page_draws_each_scenario_and_needs_nothing_from_elsewhere() {
     assert!(page.contains("<h1>CHAOS-20260131-001: <span class=\"upheld\">upheld</span></h1>"));
     let charts: Vec<&str> = page.split("<svg").skip(1).collect();
     assert_eq!(charts.len(), 3);
+    let axis = "seconds from the scenario";
+    assert!(charts.iter().all(|it| it.contains(axis)), "{page}");
     // The fault is behind each chart, the breaker's strip below it.
     for name in ["fault in force", "breaker open", "breaker half-open"] {
         let fill = format!("fill=\"{}\"", colour(&page, name));

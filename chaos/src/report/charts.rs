@@ -11,7 +11,7 @@ use super::course::{Course, Curve, Kind};
 use crate::record::BreakerState;
 
 /// Pixels; a page may show it at any width.
-const SIZE: (u32, u32) = (960, 200);
+const SIZE: (u32, u32) = (960, 212);
 
 /// How much of a chart's height the strip of the breaker's state takes, at the bottom.
 const STRIP_SHARE: f64 = 0.05;
@@ -142,7 +142,7 @@ where
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
-            .x_label_area_size(24)
+            .x_label_area_size(36)
             .y_label_area_size(52)
             .build_cartesian_2d(0.0..course.end_s, y)?;
         let boxed = |from_s, until_s, top, colour: RGBColor| {
@@ -152,7 +152,11 @@ where
         chart.draw_series(
             faults.map(|(from_s, until_s)| boxed(*from_s, *until_s, span.end, FAULT)),
         )?;
-        chart.configure_mesh().disable_mesh().draw()?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .x_desc("seconds from the scenario's start")
+            .draw()?;
         let states = course.breaker.iter().map(|(from_s, until_s, state)| {
             let colour = if *state == BreakerState::Open {
                 OPEN
