@@ -24,8 +24,17 @@ const NAMES: [&str; 3] = [
     "match_subject_alt_names",
     "auto_sni_san_validation",
 ];
-/// Files of authorities that sign for everybody, by a part of the usual names.
-const PUBLIC: [&str; 3] = ["ca-certificates", "ca-bundle", "/etc/ssl/cert"];
+/// Files in which systems keep the authorities that sign for everybody.
+const PUBLIC: [&str; 8] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/usr/local/etc/ssl/cert.pem",
+];
 
 /// `tcp_proxy` knows nothing of Redis.
 fn unsent(wiring: &Wiring<'_>) -> Option<String> {
@@ -43,7 +52,8 @@ fn unsent(wiring: &Wiring<'_>) -> Option<String> {
 fn asked(wiring: &Wiring<'_>) -> Option<String> {
     let mut names = ["downstream_auth_passwords", "downstream_auth_password"].into_iter();
     let bridge = wiring.bridge()?;
-    let name = names.find(|name| find(bridge, name).is_some())?;
+    let is_set = |name: &&str| find(bridge, name).is_some_and(|it| *it != Value::Array(vec![]));
+    let name = names.find(is_set)?;
     Some(format!(
         "static_resources.listeners: {name} makes redis_proxy ask the filter for a login, so every \
          call would fail: take it out; what Redis asks for is auth_password (envoy/tls.yaml)"
@@ -81,8 +91,7 @@ fn unnamed(wiring: &Wiring<'_>) -> Option<String> {
 
 fn is_public(context: &Value) -> bool {
     let file = find(context, "trusted_ca").and_then(|it| field(it, "filename"));
-    let file = file.and_then(Value::as_str).unwrap_or_default();
-    PUBLIC.iter().any(|part| file.contains(part))
+    file.is_some_and(|it| PUBLIC.iter().any(|public| it == public))
 }
 
 fn accepts_all(context: &Value) -> bool {

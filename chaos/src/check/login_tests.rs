@@ -97,7 +97,7 @@ const MISTAKES: [Mistake; 13] = [
     ),
 ];
 
-const VARIATIONS: [fn(&mut Value); 9] = [
+const VARIATIONS: [fn(&mut Value); 12] = [
     |t| own(t)["type"] = json!("STATIC"),
     |t| speaks(t, "http_protocol_options"),
     |t| logs_in(store(t)),
@@ -107,6 +107,19 @@ const VARIATIONS: [fn(&mut Value); 9] = [
             t,
             json!({ "trusted_ca": { "filename": "/etc/redis-ca.pem" } }),
         )
+    },
+    // Where a system keeps public authorities, others may lie, too.
+    |t| {
+        let file = "/etc/ssl/certs/redis-ca.pem";
+        validates(t, json!({ "trusted_ca": { "filename": file } }));
+    },
+    |t| {
+        let file = "/usr/local/share/ca-certificates/redis-ca-bundle.crt";
+        validates(t, json!({ "trusted_ca": { "filename": file } }));
+    },
+    |t| {
+        let proxy = &mut t.pointer_mut(BRIDGE).unwrap()["filter_chains"][0]["filters"][1];
+        proxy["typed_config"]["downstream_auth_passwords"] = json!([]);
     },
     |t| {
         let name = json!({ "san_type": "DNS", "matcher": { "exact": "redis.test" } });
