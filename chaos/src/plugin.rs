@@ -99,6 +99,24 @@ pub fn within(place: &str, name: &str) -> String {
     format!("{place}{dot}{name}")
 }
 
+/// Shows a tree that is at a place, and all that is in it, each with its own place, from the outside in.
+pub fn each<'t>(place: &str, tree: &'t Value, see: &mut dyn FnMut(&str, &'t Value)) {
+    see(place, tree);
+    match tree {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                each(&within(place, name), inner, see);
+            }
+        }
+        Value::Array(items) => {
+            for (index, inner) in items.iter().enumerate() {
+                each(&format!("{place}[{index}]"), inner, see);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// A field of a message by its name in the protobuf file. Envoy also takes `rootId` for `root_id`.
 pub fn field<'t>(message: &'t Value, name: &str) -> Option<&'t Value> {
     message.get(name).or_else(|| message.get(camel_case(name)))

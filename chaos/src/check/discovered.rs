@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::plugin::{field, within};
+use crate::plugin::{each, field, within};
 
 /// The type of a resource that is an extension.
 const EXTENSION: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
@@ -11,31 +11,15 @@ const EXTENSION: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtension
 /// Resources that do not say what they are, each as `place: problem`.
 pub(super) fn untyped(tree: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    collect("", tree, &mut found);
+    each("", tree, &mut |place, message| {
+        let is_file = place.is_empty() || place.ends_with(')');
+        let resources = message.get("resources").filter(|_| is_file);
+        let resources = resources.and_then(Value::as_array).into_iter().flatten();
+        found.extend(resources.enumerate().filter_map(|(index, resource)| {
+            problem(&within(place, &format!("resources[{index}]")), resource)
+        }));
+    });
     found
-}
-
-fn collect(place: &str, tree: &Value, found: &mut Vec<String>) {
-    match tree {
-        Value::Array(items) => {
-            for (index, inner) in items.iter().enumerate() {
-                collect(&format!("{place}[{index}]"), inner, found);
-            }
-        }
-        Value::Object(fields) => {
-            let is_file = place.is_empty() || place.ends_with(')');
-            let resources = fields.get("resources").filter(|_| is_file);
-            let resources = resources.and_then(Value::as_array);
-            for (index, resource) in resources.into_iter().flatten().enumerate() {
-                let place = within(place, &format!("resources[{index}]"));
-                found.extend(problem(&place, resource));
-            }
-            for (name, inner) in fields {
-                collect(&within(place, name), inner, found);
-            }
-        }
-        _ => {}
-    }
 }
 
 fn problem(place: &str, resource: &Value) -> Option<String> {

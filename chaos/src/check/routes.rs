@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::wiring::{Check, Wiring, find};
-use crate::plugin::{Message, field, within};
+use crate::plugin::{Message, each, field, within};
 
 pub(super) const CHECKS: [Check; 3] = [unknown, shared, never_on];
 
@@ -74,31 +74,15 @@ fn never_on(wiring: &Wiring<'_>) -> Option<String> {
 /// All that the routes of a connection manager say of filters.
 fn settings<'t>(manager: &Message<'t>) -> Vec<Setting<'t>> {
     let mut found = Vec::new();
-    collect(&manager.place, manager.fields, &mut found);
-    found
-}
-
-fn collect<'t>(place: &str, tree: &'t Value, found: &mut Vec<Setting<'t>>) {
-    if let Some(Value::Object(settings)) = field(tree, "typed_per_filter_config") {
-        found.extend(settings.iter().map(|(filter, config)| Setting {
+    each(&manager.place, manager.fields, &mut |place, message| {
+        let said = field(message, "typed_per_filter_config").and_then(Value::as_object);
+        found.extend(said.into_iter().flatten().map(|(filter, config)| Setting {
             place: within(place, "typed_per_filter_config"),
             filter,
             config,
         }));
-    }
-    match tree {
-        Value::Object(fields) => {
-            for (name, inner) in fields {
-                collect(&within(place, name), inner, found);
-            }
-        }
-        Value::Array(items) => {
-            for (index, inner) in items.iter().enumerate() {
-                collect(&format!("{place}[{index}]"), inner, found);
-            }
-        }
-        _ => {}
-    }
+    });
+    found
 }
 
 /// The names of all extensions in a tree. That of a plugin is none.
