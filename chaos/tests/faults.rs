@@ -5,13 +5,12 @@ mod common;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{PATIENT, Running, Seen, client, eventually, rule, with};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use velocitygate_chaos::fault::Fault;
 use velocitygate_chaos::observe::{BreakerState, EnvoySample, RedisSample};
@@ -89,11 +88,12 @@ async fn a_flushed_script_is_loaded_at_most_once_by_each_worker_and_degrades_nob
     let evals = async || RedisSample::take(running.redis()).await.unwrap().eval_calls;
     let url = running.envoys()[0].front_url() + "/many/";
     // Clients with a connection each send before, during and after the flush.
-    let (all_sent, flushed) = (Arc::new(Barrier::new(CLIENTS + 1)), Arc::default());
+    let ready = Arc::new(AtomicUsize::new(0));
+    let flushed = Arc::new(AtomicBool::new(false));
     let mut load = JoinSet::new();
     for _ in 0..CLIENTS {
-        let (http, url, all_sent) = (client(), url.clone(), Arc::clone(&all_sent));
-        let flushed: Arc<AtomicBool> = Arc::clone(&flushed);
+        let (http, url) = (client(), url.clone());
+        let (ready, flushed) = (Arc::clone(&ready), Arc::clone(&flushed));
         load.spawn(async move {
             let ask = async || {
                 let seen = Seen::of(http.get(&url).header(KEY_HEADER, "a")).await;
@@ -105,13 +105,16 @@ async fn a_flushed_script_is_loaded_at_most_once_by_each_worker_and_degrades_nob
                 ask().await;
                 asked += 1;
                 if asked == BEFORE {
-                    all_sent.wait().await;
+                    ready.fetch_add(1, Ordering::Relaxed);
                 }
             }
             asked
         });
     }
-    all_sent.wait().await;
+    eventually("all have sent", async || {
+        ready.load(Ordering::Relaxed) == CLIENTS
+    })
+    .await;
     let before = evals().await;
     running.redis().script_flush().await.unwrap();
     flushed.store(true, Ordering::Relaxed);

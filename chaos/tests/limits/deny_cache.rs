@@ -16,6 +16,10 @@ const WORKERS: u64 = 2;
 const CLIENTS: usize = 32;
 const LENGTH: Duration = Duration::from_secs(3);
 
+/// Requests of a client without a refusal that show that nobody is refused: so many tokens come free
+/// in minutes.
+const UNREFUSED_MAX: u64 = 1_000;
+
 /// Calls of a worker besides those for tokens that came free: one that is under way at the
 /// beginning, and one for the token that comes free at the end.
 const SLACK: u64 = 2;
@@ -43,6 +47,7 @@ async fn press(running: &Running, clients: &[Client], length: Duration) -> [u64;
                     429 => counts[1] += 1,
                     other => panic!("unexpected {other}"),
                 }
+                assert!(counts[1] > 0 || counts[0] < UNREFUSED_MAX, "no limit");
             }
             counts
         });
