@@ -16,6 +16,10 @@ const SIZE: (u32, u32) = (960, 212);
 /// How much of a chart's height the strip of the breaker's state takes, at the bottom.
 const STRIP_SHARE: f64 = 0.05;
 
+/// Labels of the upright axis at most: from 10 on a single power of ten gets ten of them, too close
+/// to be read.
+const LABELS_MAX: usize = 9;
+
 const FAULT: RGBColor = RGBColor(226, 230, 235);
 const OPEN: RGBColor = RGBColor(200, 40, 40);
 const HALF_OPEN: RGBColor = RGBColor(240, 180, 40);
@@ -155,6 +159,7 @@ where
         chart
             .configure_mesh()
             .disable_mesh()
+            .y_labels(LABELS_MAX)
             .x_desc("seconds from the scenario's start")
             .draw()?;
         let states = course.breaker.iter().map(|(from_s, until_s, state)| {
@@ -184,6 +189,18 @@ mod tests {
     use super::*;
     use crate::record::Outcome;
     use crate::record::made::{request, trial};
+
+    #[test]
+    fn labels_of_powers_of_ten_do_not_overlap() {
+        let mut trial = trial();
+        trial.requests = [0.0, 1.0]
+            .map(|due_s| request(due_s, 5_000, Outcome::Counted))
+            .into();
+        let latency = &charts(&Course::of(&trial)).unwrap()[1].svg;
+        let upright = latency.split("text-anchor=\"end\"").skip(1);
+        let labels: Vec<&str> = upright.filter_map(|it| it.lines().nth(1)).collect();
+        assert_eq!(labels, ["1.0", "10.0"]);
+    }
 
     #[test]
     fn no_line_leads_over_what_is_unknown_and_a_point_alone_is_seen() {
