@@ -30,8 +30,9 @@ check: ## Check configurations without an Envoy (CONFIG=file...; STRICT=1 lets w
 explain: ## Say what a configuration makes of a request (CONFIG=file REQUEST="[--header 'n: v'] URL")
 	$(CHAOS) explain $(or $(CONFIG),envoy/envoy.yaml) $(or $(REQUEST),http://localhost/)
 
-bench: ## Not built yet: says so and exits 2
-	@echo 'make bench: the side-by-side benchmark is not built yet' >&2; exit 2
+bench: wasm ## Measure the filter beside its peers and judge the ratios (PEER=a,b ROUNDS=5 SECONDS=5)
+	@python3 -B tools/install.py --bench
+	$(CHAOS) bench $(if $(PEER),--peer $(PEER)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 fuzz: wasm ## Feed random input to all parsers, the engine and the module (FUZZ_SECONDS=30 for each of 11)
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),30) cargo test --profile fuzz -p velocitygate --test fuzz -- --test-threads=1 --nocapture

@@ -1,11 +1,13 @@
-//! The command line: `run`, `list`, `judge`, `compare`, `demo`, `check`, `explain`.
+//! The command line: `run`, `list`, `judge`, `compare`, `demo`, `bench`, `check`, `explain`.
 
 use std::io::{self, ErrorKind, Write as _};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::bench::{self, Peer};
 use crate::exit::Exit;
 use crate::report::{self, Report};
 use crate::scenario::{self, Scenario};
@@ -60,6 +62,23 @@ enum Command {
     },
     /// Start the stack to try by hand; Ctrl-C stops it.
     Demo,
+    /// Measure the filter beside its peers, and judge the ratios by their targets.
+    ///
+    /// Ends with 1 when a target is missed, with 3 when one was not measured.
+    Bench {
+        /// Who takes part, all unless given; more than one by repeating it or with commas.
+        #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
+        peer: Vec<Peer>,
+        /// Turns of each peer.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=ROUNDS_MAX))]
+        rounds: u64,
+        /// Seconds of full load in a turn, and of the fixed rate.
+        #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+        seconds: f64,
+        /// Folder for the run's own folder; chaos/reports unless given.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Check configurations: the filter's JSON, or Envoy configurations that hold it.
     ///
     /// Ends with 2 when the filter or Envoy would refuse one, else with 0.
@@ -114,6 +133,18 @@ impl Cli {
                 show(&report::compare(&before, &after))?;
                 Ok(Exit::Success)
             }
+            Command::Bench {
+                peer,
+                rounds,
+                seconds,
+                out,
+            } => {
+                let out = out.unwrap_or_else(|| repository().join(REPORTS));
+                let settings = bench::Settings::new(rounds, seconds);
+                let (exit, report, table) = bench::run(&peer, &settings, &out).await?;
+                show(&format!("\n{table}{}\n", report.display()))?;
+                Ok(exit)
+            }
             Command::Check { strict, files } => {
                 let (text, exit) = check::check(&files, strict);
                 show(&text)?;
@@ -132,6 +163,22 @@ impl Cli {
             }
         }
     }
+}
+
+/// Most rounds of a benchmark.
+const ROUNDS_MAX: u64 = 100;
+/// Bounds of a turn's load, seconds.
+const SECONDS: RangeInclusive<f64> = 0.1..=60.0;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|it| SECONDS.contains(it));
+    seconds.ok_or_else(|| {
+        format!(
+            "expected a number from {} to {}",
+            SECONDS.start(),
+            SECONDS.end()
+        )
+    })
 }
 
 async fn run_scenarios(

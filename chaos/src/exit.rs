@@ -8,13 +8,14 @@ use crate::judge::Verdict;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All hypotheses were upheld, or there was nothing to judge.
+    /// All hypotheses were upheld, all targets held, or there was nothing to judge.
     Success = 0,
-    /// At least one hypothesis was refuted.
+    /// At least one hypothesis was refuted, or one target missed.
     Refuted = 1,
     /// The command line, a scenario or the machine's set-up is wrong.
     Usage = 2,
-    /// Nothing was refuted, but at least one run proves nothing.
+    /// Nothing was refuted or missed, but at least one run proves nothing, or one target was not
+    /// measured.
     Inconclusive = 3,
 }
 

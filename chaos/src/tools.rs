@@ -124,6 +124,22 @@ impl Tools {
         self.program("VALKEY")
     }
 
+    /// The service envoyproxy/ratelimit, for the benchmark.
+    ///
+    /// # Errors
+    /// When it is not named or not there.
+    pub fn ratelimit(&self) -> Result<PathBuf, ToolsError> {
+        self.program("RATELIMIT")
+    }
+
+    /// The service Limitador, for the benchmark.
+    ///
+    /// # Errors
+    /// When it is not named or not there.
+    pub fn limitador(&self) -> Result<PathBuf, ToolsError> {
+        self.program("LIMITADOR")
+    }
+
     fn program(&self, key: &'static str) -> Result<PathBuf, ToolsError> {
         let Some(path) = self.named.get(key) else {
             return Err(ToolsError::Unnamed {

@@ -44,7 +44,7 @@ async fn list_names_the_five_scenarios_of_the_default_set() {
 async fn a_mistake_on_the_command_line_exits_2_and_is_named() {
     let empty = tempfile::tempdir().unwrap();
     let empty = empty.path().display().to_string();
-    let mistakes: [(&[&str], &str); 11] = [
+    let mistakes: [(&[&str], &str); 14] = [
         (&[], "Usage: chaos"),
         (&["rum"], "'rum'"),
         (&["run", "--sceanrio", "C-01"], "'--sceanrio'"),
@@ -53,6 +53,9 @@ async fn a_mistake_on_the_command_line_exits_2_and_is_named() {
         (&["run", "--stack", "compose"], "compose is not supported"),
         (&["run", "--scenarios", &empty], "no scenario (*.toml) in"),
         (&["judge", &empty], "cannot read"),
+        (&["bench", "--peer", "nobody"], "'nobody'"),
+        (&["bench", "--rounds", "0"], "1..=100"),
+        (&["bench", "--seconds", "0"], "from 0.1 to 60"),
         (&["check"], "<FILE>..."),
         (&["explain", &empty, "/"], "cannot be read"),
         (&["explain", &empty, "/", "--client-ip", "a"], "--client-ip"),

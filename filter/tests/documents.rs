@@ -147,6 +147,7 @@ fn every_make_target_that_a_document_names_exists() {
         "CONTRIBUTING.md",
         "ARCHITECTURE.md",
         "docs/COMPARISON.md",
+        "docs/BENCH.md",
     ] {
         let text = read(document);
         let lines = text.lines().filter(|line| line.starts_with("make "));

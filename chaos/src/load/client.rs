@@ -65,7 +65,7 @@ impl Client {
                 } else {
                     "odd"
                 };
-                let request = request.header(KEY_HEADER, format!("key-{number:060}"));
+                let request = request.header(KEY_HEADER, key_text(number));
                 request.header(GROUP_HEADER, group)
             }
         };
@@ -81,6 +81,12 @@ impl Client {
             Err(_) => Outcome::Broken,
         }
     }
+}
+
+/// A key by its number, 64 bytes long.
+#[must_use]
+pub fn key_text(number: u64) -> String {
+    format!("key-{number:060}")
 }
 
 fn outcome(response: &Response) -> Outcome {

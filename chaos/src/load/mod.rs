@@ -8,6 +8,6 @@ mod client;
 mod pacer;
 mod plan;
 
-pub use client::Client;
+pub use client::{Client, key_text};
 pub use pacer::{IN_FLIGHT_MAX, Pacer};
 pub use plan::{Arrival, Arrivals, Key};

@@ -9,11 +9,11 @@ use crate::record::Environment;
 use crate::tools::{Tools, repository};
 
 /// Asks every tool; all of them must be there before anything is started.
-pub(super) fn discover(tools: &Tools) -> Result<Environment> {
+pub(crate) fn discover(tools: &Tools) -> Result<Environment> {
     let versions = [
-        ("Envoy", said_by(&tools.envoy()?, "--version")?),
-        ("Redis", said_by(&tools.redis()?, "--version")?),
-        ("Toxiproxy", said_by(&tools.toxiproxy()?, "-version")?),
+        ("Envoy", version_of(&tools.envoy()?, "--version")?),
+        ("Redis", version_of(&tools.redis()?, "--version")?),
+        ("Toxiproxy", version_of(&tools.toxiproxy()?, "-version")?),
     ];
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Environment {
@@ -21,15 +21,17 @@ pub(super) fn discover(tools: &Tools) -> Result<Environment> {
         stack: "native".to_owned(),
         cores: u64::try_from(cores)?,
         versions: versions
-            .map(|(name, said)| (name.to_owned(), version_in(&said)))
+            .map(|(name, version)| (name.to_owned(), version))
             .into(),
     })
 }
 
-fn said_by(program: &Path, question: &str) -> Result<String> {
+/// The version that a program tells.
+pub(crate) fn version_of(program: &Path, question: &str) -> Result<String> {
     let output = Command::new(program).arg(question).output();
     let output = output.with_context(|| format!("cannot run {}", program.display()))?;
-    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    let said = [output.stdout, output.stderr].concat();
+    Ok(version_in(&String::from_utf8_lossy(&said)))
 }
 
 /// The first part of what a tool said that reads like `1.2.3`, else all of it.

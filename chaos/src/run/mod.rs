@@ -5,8 +5,8 @@
 
 mod access_log;
 mod conduct;
-mod environment;
-mod folder;
+pub(crate) mod environment;
+pub(crate) mod folder;
 mod observers;
 mod progress;
 mod trial;
@@ -47,7 +47,7 @@ impl Ran {
 pub async fn run(scenarios: &[Scenario], out: &Path) -> Result<Ran> {
     let environment = environment::discover(&Tools::find()?)?;
     let interrupted = watch_signals()?;
-    let (folder, run_id) = folder::create(out)?;
+    let (folder, run_id) = folder::create(out, "CHAOS")?;
     let mut recorder = Recorder::create(&folder).context("cannot create the record")?;
     let header = Header {
         version: VERSION,
@@ -107,7 +107,7 @@ fn is_spoiled(folder: &Path) -> Result<bool> {
 }
 
 /// Becomes true at the first SIGINT or SIGTERM.
-fn watch_signals() -> Result<watch::Receiver<bool>> {
+pub(crate) fn watch_signals() -> Result<watch::Receiver<bool>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (sender, receiver) = watch::channel(false);

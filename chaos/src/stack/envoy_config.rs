@@ -262,6 +262,13 @@ pub fn upstream_cluster(tree: &mut Value) -> Result<&mut Value> {
     named(tree, CLUSTERS, "upstream")
 }
 
+/// Adds a cluster; a tree without clusters stays as it is.
+pub fn add_cluster(tree: &mut Value, cluster: Value) {
+    if let Ok(clusters) = list(tree, CLUSTERS) {
+        clusters.push(cluster);
+    }
+}
+
 fn http_filters(tree: &mut Value) -> Result<&mut Vec<Value>> {
     let front = named(tree, LISTENERS, "front")?;
     list(network_filter(front, HCM)?, HTTP_FILTERS)

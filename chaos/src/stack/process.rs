@@ -29,6 +29,7 @@ const TAIL_LINES: usize = 20;
 pub struct Launch {
     program: PathBuf,
     args: Vec<OsString>,
+    envs: Vec<(String, String)>,
     log: PathBuf,
     stdout: Option<PathBuf>,
 }
@@ -39,6 +40,7 @@ impl Launch {
         Self {
             program: program.to_owned(),
             args: Vec::new(),
+            envs: Vec::new(),
             log,
             stdout: None,
         }
@@ -56,6 +58,13 @@ impl Launch {
     #[must_use]
     pub fn arg_path(self, option: &str, path: &Path) -> Self {
         self.args([OsStr::new(option), path.as_os_str()])
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.envs.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Sends standard output to a file of its own.
@@ -80,6 +89,7 @@ impl Launch {
             .args(["--pdeathsig", "KILL", "--"])
             .arg(&self.program)
             .args(&self.args)
+            .envs(self.envs)
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(log)
@@ -213,4 +223,25 @@ fn name_of(program: &Path) -> String {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_has_the_variables_that_it_was_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let mut process = Launch::new(Path::new("sh"), log.clone())
+            .args(["-c", "echo \"it is $GIVEN\"; exec sleep 60"])
+            .env("GIVEN", "a value")
+            .spawn()
+            .unwrap();
+        let told = || std::fs::read_to_string(&log).unwrap_or_default();
+        let is_told = async || told().contains("it is a value\n");
+        let ready = process.ready(Duration::from_secs(10), is_told).await;
+        ready.unwrap();
+        process.kill().await.unwrap();
+    }
 }
