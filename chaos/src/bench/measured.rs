@@ -89,6 +89,27 @@ impl Measured {
 }
 
 #[cfg(test)]
+impl Measured {
+    /// A turn that never happened.
+    pub(super) fn sample() -> Self {
+        Self {
+            rps: 1000.0,
+            envoy_us: 50.0,
+            service_us: 0.0,
+            redis_us: 5.0,
+            own_us: 20.0,
+            envoy_cores: 1.0,
+            calls: 0.0,
+            calls_per_request: 0.0,
+            seconds: 2.0,
+            p50_ms: 1.0,
+            p99_ms: 2.0,
+            late_p99_ms: 0.1,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

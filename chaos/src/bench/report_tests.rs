@@ -5,17 +5,7 @@ use super::*;
 fn measured(rps: f64) -> Measured {
     Measured {
         rps,
-        envoy_us: 50.0,
-        service_us: 0.0,
-        redis_us: 5.0,
-        own_us: 20.0,
-        envoy_cores: 1.0,
-        calls: 0.0,
-        calls_per_request: 0.0,
-        seconds: 2.0,
-        p50_ms: 1.0,
-        p99_ms: 2.0,
-        late_p99_ms: 0.1,
+        ..Measured::sample()
     }
 }
 

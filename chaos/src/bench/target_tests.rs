@@ -7,18 +7,9 @@ use super::*;
 /// A peer with these CPU microseconds per request, in Envoy and in its service.
 fn measured(envoy_us: f64, service_us: f64) -> Measured {
     Measured {
-        rps: 1000.0,
         envoy_us,
         service_us,
-        redis_us: 5.0,
-        own_us: 20.0,
-        envoy_cores: 1.0,
-        calls: 0.0,
-        calls_per_request: 0.0,
-        seconds: 2.0,
-        p50_ms: 1.0,
-        p99_ms: 2.0,
-        late_p99_ms: 0.1,
+        ..Measured::sample()
     }
 }
 
