@@ -89,7 +89,7 @@ fn a_report_counts_one_as_one() {
     assert_eq!(only(&report).fault.openings, Some(1.0));
     let markdown = report::markdown(&report).unwrap();
     assert!(markdown.contains(", 1 core,"), "{markdown}");
-    assert!(markdown.contains("(1 time in all)"), "{markdown}");
+    assert!(markdown.contains("(1 time in all, "), "{markdown}");
 }
 
 #[test]

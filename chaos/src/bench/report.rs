@@ -249,7 +249,7 @@ fn cells(target: &Judged) -> [String; 5] {
         target.rounds.map_or_else(dash, |it| {
             format!("{} to {}", number(it.least), number(it.greatest))
         }),
-        target.verdict.name().to_owned(),
+        target.verdict_text(),
     ]
 }
 

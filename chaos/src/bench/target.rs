@@ -85,6 +85,17 @@ impl Verdict {
     }
 }
 
+impl Judged {
+    /// The verdict as people read it, with a doubt where single rounds would have another.
+    pub(super) fn verdict_text(&self) -> String {
+        let holds = |value| self.bound.holds(value);
+        let differs = |it: Spread| holds(it.least) != holds(it.greatest);
+        let is_doubtful = self.value.is_some() && self.rounds.is_some_and(differs);
+        let doubt = if is_doubtful { ", rounds differ" } else { "" };
+        format!("{}{doubt}", self.verdict.name())
+    }
+}
+
 impl Bound {
     fn holds(self, value: f64) -> bool {
         match self {

@@ -128,6 +128,26 @@ fn the_spread_is_that_of_the_rounds_in_which_all_were_measured() {
         (spread.least, judged.value, spread.greatest),
         (0.9, Some(1.0), 1.1)
     );
+    assert_eq!(judged.verdict_text(), "held");
+}
+
+#[test]
+fn a_verdict_that_some_rounds_would_not_give_says_so() {
+    let round = |rps| {
+        let mut strict = measured(40.0, 0.0);
+        strict.rps = rps;
+        sheet([(Peer::Strict, strict), (Peer::Empty, measured(40.0, 0.0))])
+    };
+    let text = |median, rounds: [f64; 2]| {
+        let target = target("strict: throughput against an empty");
+        let judged = target.judge(&round(median), &rounds.map(round), |_| String::new());
+        judged.verdict_text()
+    };
+    // At least 0.9 of 1,000 requests a second.
+    assert_eq!(text(900.0, [900.0, 950.0]), "held");
+    assert_eq!(text(900.0, [899.0, 950.0]), "held, rounds differ");
+    assert_eq!(text(890.0, [800.0, 900.0]), "missed, rounds differ");
+    assert_eq!(text(890.0, [800.0, 899.0]), "missed");
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub(super) fn charts(course: &Course) -> Result<Vec<Chart>> {
             from_zero(course, &answers)?,
         ),
         chart(
-            "latency, milliseconds",
+            "latency, milliseconds (powers of ten)",
             &latencies,
             by_powers(course, &latencies)?,
         ),
