@@ -23,7 +23,7 @@ const UNFIT: [Unfit; 4] = [
         "take http2_protocol_options out",
     ),
     (
-        |it| tls(it).next().is_some(),
+        |it| !tls(it).is_empty(),
         "which speaks no TLS",
         "take its transport_socket out, or move it to the cluster of Redis (envoy/tls.yaml)",
     ),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::wiring::{Check, Wiring, find};
-use crate::plugin::field;
+use crate::plugin::{each, field};
 
 pub(super) const CHECKS: [Check; 4] = [unsent, asked, unverified, unnamed];
 
@@ -67,7 +67,7 @@ fn unverified(wiring: &Wiring<'_>) -> Option<String> {
         let known = has_any(context, &AUTHORITIES) && !accepts_all(context);
         !known && !has_any(context, &PINS)
     };
-    let store = stores.find(|it| tls(it).any(is_blind))?;
+    let store = stores.find(|it| tls(it).into_iter().any(is_blind))?;
     Some(format!(
         "static_resources.clusters: TLS of {} takes the certificate of anybody who stands between: \
          copy validation_context from envoy/tls.yaml",
@@ -81,7 +81,7 @@ fn unnamed(wiring: &Wiring<'_>) -> Option<String> {
     let is_open = |context: &Value| {
         is_public(context) && !has_any(context, &NAMES) && !has_any(context, &PINS)
     };
-    let store = stores.find(|it| tls(it).any(is_open))?;
+    let store = stores.find(|it| tls(it).into_iter().any(is_open))?;
     Some(format!(
         "static_resources.clusters: TLS of {} trusts public authorities and asks for no name, so \
          anybody's certificate would do: copy match_typed_subject_alt_names from envoy/tls.yaml",
@@ -108,12 +108,11 @@ pub(super) fn has_login(cluster: &Value) -> bool {
 }
 
 /// The settings of a cluster's TLS.
-pub(super) fn tls(tree: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
-    let kind = tree["@type"].as_str().unwrap_or_default();
-    let own = kind.ends_with(".UpstreamTlsContext").then_some(tree);
-    match tree {
-        Value::Object(fields) => Box::new(own.into_iter().chain(fields.values().flat_map(tls))),
-        Value::Array(items) => Box::new(items.iter().flat_map(tls)),
-        _ => Box::new(std::iter::empty()),
-    }
+pub(super) fn tls(tree: &Value) -> Vec<&Value> {
+    let mut contexts = Vec::new();
+    each("", tree, &mut |_, message| {
+        let kind = message["@type"].as_str().unwrap_or_default();
+        contexts.extend(kind.ends_with(".UpstreamTlsContext").then_some(message));
+    });
+    contexts
 }

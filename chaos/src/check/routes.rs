@@ -87,13 +87,12 @@ fn settings<'t>(manager: &Message<'t>) -> Vec<Setting<'t>> {
 
 /// The names of all extensions in a tree. That of a plugin is none.
 fn extensions(tree: &Value) -> Vec<&str> {
-    let mut kinds = ["typed_config", "config_discovery"].into_iter();
-    let is_extension = kinds.any(|kind| field(tree, kind).is_some());
-    let own = tree["name"].as_str().filter(|_| is_extension);
-    let inside: Vec<&str> = match tree {
-        Value::Object(fields) => fields.values().flat_map(extensions).collect(),
-        Value::Array(items) => items.iter().flat_map(extensions).collect(),
-        _ => Vec::new(),
-    };
-    own.into_iter().chain(inside).collect()
+    let mut names = Vec::new();
+    each("", tree, &mut |_, message| {
+        let mut kinds = ["typed_config", "config_discovery"].into_iter();
+        if kinds.any(|kind| field(message, kind).is_some()) {
+            names.extend(message["name"].as_str());
+        }
+    });
+    names
 }
