@@ -7,18 +7,7 @@ use super::service::Service;
 use crate::observe::{ProcessSample, RedisSample};
 use crate::stack::Stack;
 
-/// One reading of all meters.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Meter {
-    envoy_s: f64,
-    service_s: f64,
-    redis_s: f64,
-    own_s: f64,
-    calls: u64,
-    upstream: u64,
-}
-
-/// The difference of two readings.
+/// Since the processes began, or between two readings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Cost {
     /// CPU seconds of Envoy.
@@ -35,7 +24,7 @@ pub(super) struct Cost {
     pub(super) upstream: u64,
 }
 
-impl Meter {
+impl Cost {
     /// Reads all of them. A Redis that is down counts nothing.
     ///
     /// # Errors
@@ -59,8 +48,9 @@ impl Meter {
         })
     }
 
-    pub(super) fn since(self, before: Self) -> Cost {
-        Cost {
+    /// What came since an earlier reading.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
             envoy_s: self.envoy_s - before.envoy_s,
             service_s: self.service_s - before.service_s,
             redis_s: self.redis_s - before.redis_s,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::closed::Tally;
-use super::meter::Cost;
+use super::cost::Cost;
 use super::open::Latency;
 use super::stats::Spread;
 

@@ -5,9 +5,9 @@
 //! machine whose speed drifts treats all alike. `docs/BENCH.md` tells the method.
 
 mod closed;
+mod cost;
 mod measured;
 mod memory;
-mod meter;
 mod open;
 mod peer;
 mod progress;

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::peer::Peer;
-use super::stats::percentile;
+use crate::judge::percentile;
 use crate::load::{Client, Pacer};
 use crate::record::{Event, Outcome, Request};
 use crate::scenario::{Keys, Load};
@@ -68,13 +68,13 @@ fn latency(requests: &[Request], peer: Peer) -> Result<Latency> {
         bail!("at the fixed rate: {:?} after {took_ms} ms", wrong.outcome);
     }
     let settled = requests.iter().filter(|it| it.due_s >= SETTLE_S);
-    let mut took: Vec<u64> = settled.clone().map(|it| it.took_us).collect();
-    let mut late: Vec<u64> = settled.map(|it| it.late_us).collect();
-    ensure!(!took.is_empty(), "at the fixed rate: no answer");
+    let took_us = settled.clone().map(|it| it.took_us);
+    let late_us = settled.clone().map(|it| it.late_us);
+    ensure!(settled.count() > 0, "at the fixed rate: no answer");
     Ok(Latency {
-        p50_ms: percentile(&mut took, 50) / 1e3,
-        p99_ms: percentile(&mut took, 99) / 1e3,
-        late_p99_ms: percentile(&mut late, 99) / 1e3,
+        p50_ms: percentile(took_us.clone(), 50.0),
+        p99_ms: percentile(took_us, 99.0),
+        late_p99_ms: percentile(late_us, 99.0),
     })
 }
 
@@ -90,14 +90,12 @@ fn is_right(outcome: Outcome, peer: Peer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::made;
 
     fn request(due_s: f64, took_us: u64, outcome: Outcome) -> Request {
         Request {
-            due_s,
             late_us: took_us / 10,
-            took_us,
-            hot: false,
-            outcome,
+            ..made::request(due_s, took_us, outcome)
         }
     }
 

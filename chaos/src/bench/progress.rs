@@ -1,10 +1,9 @@
 //! Shows how far a benchmark is: a bar on a terminal, plain lines elsewhere.
 
-use std::io::IsTerminal as _;
-
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::Settings;
+use crate::run::progress::bar;
 use crate::words::counted;
 
 /// The one place that prints while turns run.
@@ -20,16 +19,8 @@ impl Progress {
         let rounds = counted(settings.rounds, "round");
         let load_s = turns as f64 * settings.turn_s();
         println!("{run_id}: {rounds}, about {load_s:.0} s of load");
-        let bar = std::io::stdout().is_terminal().then(|| {
-            let bar = ProgressBar::new(turns);
-            // The template is a constant; a wrong one would show the default bar.
-            if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
         Self {
-            bar,
+            bar: bar(turns, "{wide_bar} {pos}/{len} {msg}"),
             turns,
             done: 0,
         }

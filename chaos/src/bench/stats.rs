@@ -33,19 +33,6 @@ impl Spread {
     }
 }
 
-/// The value that so many hundredths of all do not exceed (nearest rank); 0 without any.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a latency is far below 2^53 microseconds"
-)]
-pub(super) fn percentile(values: &mut [u64], hundredths: usize) -> f64 {
-    values.sort_unstable();
-    let rank = (values.len() * hundredths).div_ceil(100);
-    values
-        .get(rank.saturating_sub(1))
-        .map_or(0.0, |it| *it as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,14 +52,5 @@ mod tests {
         let spread = Spread::of([f64::NAN, 1.0, f64::INFINITY]).unwrap();
         assert_eq!((spread.least, spread.greatest), (1.0, 1.0));
         assert_eq!(Spread::of([f64::NAN]), None);
-    }
-
-    #[test]
-    fn a_percentile_is_one_of_the_values() {
-        let mut values: Vec<u64> = (1..=200).rev().collect();
-        assert_eq!(percentile(&mut values, 99), 198.0);
-        assert_eq!(percentile(&mut values, 50), 100.0);
-        assert_eq!(percentile(&mut [5], 99), 5.0);
-        assert_eq!(percentile(&mut [], 99), 0.0);
     }
 }

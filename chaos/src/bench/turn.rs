@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::closed::{Closed, Tally};
+use super::cost::Cost;
 use super::measured::Measured;
-use super::meter::{Cost, Meter};
 use super::peer::Peer;
 use super::service::Service;
 use super::wiring::{self, REFUSED_RPS};
@@ -62,9 +62,9 @@ impl Bed {
         // What is not right yet while connections open and the breaker learns is of no interest.
         warm_up.run().await.context("warm-up")?;
         self.expect_breaker().await?;
-        let before = Meter::read(&self.stack, self.service.as_ref()).await?;
+        let before = Cost::read(&self.stack, self.service.as_ref()).await?;
         let tally = closed.run().await.context("full load")?;
-        let after = Meter::read(&self.stack, self.service.as_ref()).await?;
+        let after = Cost::read(&self.stack, self.service.as_ref()).await?;
         let cost = after.since(before);
         expect_answers(self.peer, &tally, &cost)?;
         self.expect_empty_filter(&tally).await?;

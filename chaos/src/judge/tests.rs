@@ -3,7 +3,7 @@
 mod commands;
 mod observed;
 
-use super::{Evidence, Unmeasured, take};
+use super::{Evidence, Unmeasured, percentile, take};
 use crate::record::made::{fault, moves, request, sample, trial};
 use crate::record::{Action, BreakerState, Environment, Outcome, Source, Trial};
 use crate::scenario::{Measure, Window};
@@ -53,6 +53,14 @@ fn shares_count_what_was_due_in_the_window() {
 fn a_window_without_requests_is_not_measured() {
     let result = under_fault(&trial(), Measure::SuccessShare);
     assert_eq!(result, Err(Unmeasured::NoRequests));
+}
+
+#[test]
+fn a_percentile_is_one_of_the_values() {
+    assert_eq!(percentile((1..=200).rev(), 99.0), 0.198);
+    assert_eq!(percentile((1..=200).rev(), 50.0), 0.1);
+    assert_eq!(percentile([5].into_iter(), 99.0), 0.005);
+    assert_eq!(percentile([].into_iter(), 99.0), 0.0);
 }
 
 #[test]

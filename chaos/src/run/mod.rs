@@ -8,7 +8,7 @@ mod conduct;
 pub(crate) mod environment;
 pub(crate) mod folder;
 mod observers;
-mod progress;
+pub(crate) mod progress;
 mod trial;
 
 use std::path::{Path, PathBuf};

@@ -17,17 +17,9 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(run_id: &str, scenarios: &[Scenario]) -> Self {
         println!("{}", headline(run_id, scenarios));
-        let bar = std::io::stdout().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
-            // The template is a constant; a wrong one would show the default bar.
-            if let Ok(style) =
-                ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} s {msg}")
-            {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { bar }
+        Self {
+            bar: bar(0, "{prefix} {wide_bar} {pos}/{len} s {msg}"),
+        }
     }
 
     pub(super) fn begin(&self, scenario: &Scenario) {
@@ -72,6 +64,18 @@ impl Progress {
             bar.println(format!("{} {}: done", scenario.id, scenario.title));
         }
     }
+}
+
+/// A bar of this length, on a terminal.
+pub(crate) fn bar(length: u64, template: &'static str) -> Option<ProgressBar> {
+    std::io::stdout().is_terminal().then(|| {
+        let bar = ProgressBar::new(length);
+        // The template is a constant; a wrong one would show the default bar.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar
+    })
 }
 
 fn headline(run_id: &str, scenarios: &[Scenario]) -> String {
